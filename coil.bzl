@@ -1,0 +1,89 @@
+"""The macros of coil's own BUILD files.
+
+They add warnings, the include path `coil/<package>/`, and what tests need. They add nothing that a consumer would have to repeat,
+and no flag that changes the ABI.
+"""
+
+load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
+
+# Warnings only. "-Werror" is not among them: it comes with --config=werror, in CI.
+COIL_COPTS = [
+    "-Wall",
+    "-Wextra",
+    "-Wno-missing-field-initializers",  # TaskOptions{.name = "x"} is how options are written
+]
+
+# layering_check works with clang only; other toolchains ignore it.
+COIL_FEATURES = ["layering_check"]
+
+def _missing(wanted, present):
+    return [label for label in wanted if label not in present]
+
+def coil_cc_library(name, hdrs = [], srcs = [], deps = [], copts = [], features = [], visibility = ["//visibility:private"], **kwargs):
+    """A cc_library whose headers are included as "coil/<package>/<file>". Private unless told otherwise."""
+    package = native.package_name()
+    cc_library(
+        name = name,
+        hdrs = hdrs,
+        srcs = srcs,
+        deps = deps,
+        copts = COIL_COPTS + copts,
+        features = COIL_FEATURES + features,
+        include_prefix = kwargs.pop("include_prefix", "coil/" + package if package else "coil"),
+        visibility = visibility,
+        **kwargs
+    )
+
+def coil_cc_test(name, srcs, deps = [], copts = [], size = "small", main = True, **kwargs):
+    """A cc_test with googletest, and its main() unless main = False. A main() of its own may also come from deps."""
+    cc_test(
+        name = name,
+        srcs = srcs,
+        deps = deps + _missing(
+            ["@com_google_googletest//:gtest", "//tests:sanitizer_defaults"] + (["@com_google_googletest//:gtest_main"] if main else []),
+            deps,
+        ),
+        copts = COIL_COPTS + copts,
+        features = COIL_FEATURES + kwargs.pop("features", []),
+        linkstatic = kwargs.pop("linkstatic", True),
+        size = size,
+        **kwargs
+    )
+
+def coil_cc_binary(name, srcs, deps = [], copts = [], **kwargs):
+    """A cc_binary with coil's warnings."""
+    cc_binary(
+        name = name,
+        srcs = srcs,
+        deps = deps,
+        copts = COIL_COPTS + copts,
+        features = COIL_FEATURES + kwargs.pop("features", []),
+        **kwargs
+    )
+
+def coil_cc_benchmark(name, srcs, deps = [], copts = [], tags = [], main = True, **kwargs):
+    """A benchmark; run it with `./bazelw run -c opt`. Tagged "benchmark"."""
+    cc_binary(
+        name = name,
+        srcs = srcs,
+        deps = deps + _missing(
+            ["@com_github_google_benchmark//:benchmark"] + (["@com_github_google_benchmark//:benchmark_main"] if main else []),
+            deps,
+        ),
+        copts = COIL_COPTS + copts,
+        features = COIL_FEATURES + kwargs.pop("features", []),
+        tags = tags + ["benchmark"],
+        testonly = True,
+        **kwargs
+    )
+
+def coil_sources():
+    """Every source file of the package, for the lint and the other tests that read the code. Each BUILD calls it once."""
+    native.filegroup(
+        name = "sources",
+        srcs = native.glob(
+            ["**/*.h", "**/*.cc", "**/BUILD", "**/*.md", "**/*.inc"],
+            allow_empty = True,
+        ),
+        visibility = ["//tests:__subpackages__"],
+    )

@@ -1,0 +1,32 @@
+#include "coil/loop/clock.h"
+
+#include <ctime>
+
+#include "coil/loop/internal/syscalls.h"
+
+namespace coil {
+
+LoopTime MonotonicClock::Now() noexcept {
+  timespec t{};
+  internal::Sys().clock_gettime(CLOCK_MONOTONIC, &t);
+  const int64_t now = int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+  // Kernels and hypervisors have let this clock go back; timers must not see
+  // it.
+  int64_t latest = latest_.load(std::memory_order_relaxed);
+  while (latest < now) {
+    if (latest_.compare_exchange_weak(latest, now, std::memory_order_relaxed)) {
+      return LoopTime::FromNanoseconds(now);
+    }
+  }
+  return LoopTime::FromNanoseconds(latest);
+}
+
+void VirtualClock::AdvanceTo(LoopTime when) noexcept {
+  int64_t now = now_.load(std::memory_order_relaxed);
+  while (now < when.Nanoseconds() &&
+         !now_.compare_exchange_weak(now, when.Nanoseconds(),
+                                     std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace coil

@@ -1,0 +1,93 @@
+#include "coil/loop/diagnostics.h"
+
+#include <cxxabi.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <typeinfo>
+#include <utility>
+
+namespace coil {
+namespace {
+
+struct Sink {
+  std::mutex mutex;
+  DiagnosticSink function;
+};
+
+// Never destroyed: threads may still report while the process ends.
+Sink& TheSink() {
+  static Sink* const sink = new Sink;
+  return *sink;
+}
+
+thread_local bool t_in_sink = false;
+
+void WriteToStderr(std::string_view message) noexcept {
+  // One write for each message, so that those of two threads do not mix.
+  std::string line;
+  try {
+    line.reserve(message.size() + 1);
+    line.append(message);
+    line.push_back('\n');
+    message = line;
+  } catch (...) {  // out of memory: without the newline, then
+  }
+  while (!message.empty()) {
+    const ssize_t n = ::write(STDERR_FILENO, message.data(), message.size());
+    if (n <= 0) return;
+    message.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+std::string Demangle(const char* name) {
+  int status = 0;
+  char* text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+  std::string result = text != nullptr && status == 0 ? text : name;
+  std::free(text);
+  return result;
+}
+
+}  // namespace
+
+DiagnosticSink SetDiagnosticSink(DiagnosticSink sink) {
+  Sink& the = TheSink();
+  std::lock_guard<std::mutex> lock(the.mutex);
+  return std::exchange(the.function, std::move(sink));
+}
+
+void WriteDiagnostic(std::string_view message) noexcept {
+  if (t_in_sink) return WriteToStderr(message);
+  try {
+    Sink& the = TheSink();
+    std::lock_guard<std::mutex> lock(the.mutex);
+    if (the.function != nullptr) {
+      struct Guard {
+        Guard() { t_in_sink = true; }
+        ~Guard() { t_in_sink = false; }
+      } guard;
+      the.function(message);
+      return;
+    }
+  } catch (...) {  // a sink must not fail; if it does, the message is not lost
+  }
+  WriteToStderr(message);
+}
+
+std::string DescribeException(const std::exception_ptr& exception) {
+  if (exception == nullptr) return "none";
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& e) {
+    return Demangle(typeid(e).name()) + ": " + e.what();
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return type != nullptr ? Demangle(type->name()) : "an unknown exception";
+  }
+}
+
+}  // namespace coil

@@ -1,0 +1,282 @@
+// The iteration of an EventLoop: drain the inbox, poll, fire timers, run a
+// pass.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "coil/loop/diagnostics.h"
+#include "coil/loop/event_loop.h"
+#include "coil/loop/internal/fork_guard.h"
+#include "coil/loop/internal/loop_impl.h"
+
+namespace coil {
+
+using internal::LoopCore;
+using internal::PostNode;
+using internal::ReadyQueue;
+using internal::Runnable;
+using internal::TimerNode;
+
+namespace {
+
+// The kernel's limit lies higher, but asyncio's is enough: the loop just looks
+// again (A161).
+constexpr absl::Duration kLongestPoll = absl::Hours(24);
+
+// How many steps of a pass run before the descriptors are looked at again.
+constexpr int kStepsBetweenPolls = 64;
+
+// In virtual time, descriptors of the real world get this long to become ready
+// before time moves on.
+constexpr absl::Duration kIdlePoll = absl::Milliseconds(1);
+constexpr int kIdlePolls = 3;
+
+}  // namespace
+
+void EventLoop::RunForever() {
+  CheckUsable("RunForever");
+  impl_->Run();
+}
+
+void EventLoop::Stop() noexcept { impl_->stopping = true; }
+
+void EventLoop::Impl::Run() {
+  if (LoopCore::Current() != nullptr) {
+    throw std::runtime_error(
+        LoopCore::Current() == &core
+            ? "RunForever: this event loop is already running"
+            : "RunForever: another event loop is running in this thread");
+  }
+  if (running.exchange(true, std::memory_order_acq_rel)) {
+    throw std::runtime_error(
+        "RunForever: this event loop is already running in another thread");
+  }
+  struct Restore {
+    Impl& d;
+    ~Restore() {
+      d.stopping = false;
+      d.core.running_ = false;
+      d.core.now_valid_ = false;
+      LoopCore::t_current = nullptr;
+      d.running.store(false, std::memory_order_release);
+    }
+  } restore{*this};
+  core.running_ = true;
+  LoopCore::t_current = &core;
+  do {
+    RunOnce();
+  } while (!stopping);
+}
+
+inline void EventLoop::Impl::DrainInbox() {
+  for (PostNode* node = core.remote_->inbox().Drain(); node != nullptr;) {
+    PostNode* next = node->next_post;  // the node may die
+    node->Deliver();
+    node = next;
+  }
+}
+
+inline void EventLoop::Impl::FireTimers() {
+  const LoopTime now = core.Now();
+  while (TimerNode* timer = core.timers_.PopDue(now)) timer->Fire();
+}
+
+void EventLoop::Impl::RunOnce() {
+  ++iterations;
+  core.now_valid_ = false;
+  DrainInbox();
+  if (core.ready_.empty() && !stopping) {
+    WaitForWork();
+  } else if (HasDescriptors()) {
+    poller->Poll(absl::ZeroDuration());
+  }
+  if (!core.timers_.empty()) FireTimers();
+  RunPass();
+}
+
+// Exactly what was ready when the pass began (A161). A step that throws leaves
+// the rest where it is.
+void EventLoop::Impl::RunPass() {
+  ReadyQueue& ready = core.ready_;
+  if (ready.empty()) return;
+  const void* mark = ready.Mark();
+  if (observed) [[unlikely]] {
+    RunPassObserved(mark);
+    return;
+  }
+  int budget = kStepsBetweenPolls;
+  for (;;) {
+    Runnable* node = ready.Pop();
+    // Asked first, the node may be gone afterwards.
+    const bool last = ReadyQueue::EndsPass(node, mark);
+    node->Run();
+    if (last) return;
+    if (--budget == 0) [[unlikely]] {
+      budget = kStepsBetweenPolls;
+      PollWithoutWaiting();
+    }
+  }
+}
+
+// In the middle of a long pass. What becomes ready here runs in the next pass.
+void EventLoop::Impl::PollWithoutWaiting() {
+  DrainInbox();
+  if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
+}
+
+// The same pass for debug mode, a watchdog, or a seeded order.
+void EventLoop::Impl::RunPassObserved(const void* mark) {
+  ReadyQueue& ready = core.ready_;
+  if (shuffle) {
+    ShuffleReady();
+    mark = ready.Mark();
+  }
+  int budget = kStepsBetweenPolls;
+  for (;;) {
+    Runnable* node = ready.Pop();
+    const bool last = ReadyQueue::EndsPass(node, mark);
+    RunObserved(node);
+    if (last) return;
+    if (--budget == 0) {
+      budget = kStepsBetweenPolls;
+      PollWithoutWaiting();
+    }
+  }
+}
+
+void EventLoop::Impl::RunObserved(Runnable* node) {
+  if (probe == nullptr) return RunMeasured(node);
+  struct Scope {
+    internal::StallProbe* probe;
+    ~Scope() { probe->Leave(); }
+  } scope{probe};
+  probe->Enter(node);
+  RunMeasured(node);
+}
+
+void EventLoop::Impl::RunMeasured(Runnable* node) {
+  if (!core.debug_) return node->Run();
+  // The name first: the node may be gone afterwards.
+  const std::string name = node->Describe();
+  const LoopTime start = core.clock_->Now();
+  node->Run();
+  const absl::Duration taken = core.clock_->Now() - start;
+  if (taken < slow_callback) return;
+  WriteDiagnostic("coil: executing " + name + " took " +
+                  absl::FormatDuration(taken));
+}
+
+// Permutes those that may be permuted among the places that they have.
+void EventLoop::Impl::ShuffleReady() {
+  shuffled.clear();
+  places.clear();
+  while (Runnable* node = core.ready_.Pop()) {
+    if (node->Shuffles()) places.push_back(shuffled.size());
+    shuffled.push_back(node);
+  }
+  for (size_t i = places.size(); i > 1; --i) {
+    const size_t j = random.Below(i);
+    std::swap(shuffled[places[i - 1]], shuffled[places[j]]);
+  }
+  for (Runnable* node : shuffled) core.ready_.Push(node);
+}
+
+// ---- waiting
+// ------------------------------------------------------------------
+
+void EventLoop::Impl::WaitForWork() {
+  if (fork_generation != internal::ForkGeneration()) {
+    throw std::runtime_error(
+        "the event loop belongs to the parent of this forked process; make a "
+        "new one in the child");
+  }
+  const LoopTime wake = core.timers_.NextWake();
+  if (wake != LoopTime::InfiniteFuture() && wake <= core.Now()) {
+    if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
+    return;
+  }
+  if (virtual_time) {
+    WaitVirtually(wake);
+  } else if (!SpinForWork(wake)) {
+    Sleep(wake);
+  }
+  core.now_valid_ = false;
+}
+
+void EventLoop::Impl::Sleep(LoopTime wake) {
+  absl::Duration timeout = kLongestPoll;
+  if (wake != LoopTime::InfiniteFuture()) {
+    timeout = std::min(timeout, wake - core.Now());
+  }
+  if (busy_poll == absl::ZeroDuration()) return SleepFor(timeout);
+  const LoopTime start = core.Now();
+  SleepFor(timeout);
+  core.now_valid_ = false;
+  // Had it spun for a little longer, it would not have had to sleep: spinning
+  // is worth it again. Otherwise it is worth less and less.
+  spin = core.Now() - start <= busy_poll ? busy_poll : spin / 2;
+}
+
+void EventLoop::Impl::SleepFor(absl::Duration timeout) {
+  if (core.remote_->inbox().Park()) poller->Poll(timeout);
+  DrainInbox();  // also takes the mark of the sleeper away
+}
+
+// True if work came, or a timer is due.
+bool EventLoop::Impl::SpinForWork(LoopTime wake) {
+  if (spin < absl::Microseconds(1)) return false;
+  Clock& clock = *core.clock_;
+  const LoopTime end = std::min(wake, clock.Now() + spin);
+  do {
+    if (HasDescriptors() && poller->Poll(absl::ZeroDuration()) > 0) return true;
+    DrainInbox();
+    if (!core.ready_.empty()) return true;
+  } while (clock.Now() < end);
+  if (end == wake) return true;
+  return false;
+}
+
+// Time moves only when nothing in the real world is under way.
+void EventLoop::Impl::WaitVirtually(LoopTime wake) {
+  const bool watches = HasDescriptors();
+  if (watches && poller->Poll(absl::ZeroDuration()) > 0) {
+    idle_polls = 0;
+    return;
+  }
+  DrainInbox();
+  if (!core.ready_.empty()) return;
+  const bool timer = wake != LoopTime::InfiniteFuture();
+  if (core.external_ > 0 || (watches && !timer)) {
+    SleepFor(kLongestPoll);
+    return;
+  }
+  if (watches && idle_polls < kIdlePolls) {
+    ++idle_polls;
+    SleepFor(kIdlePoll);
+    if (!core.ready_.empty()) idle_polls = 0;
+    return;
+  }
+  idle_polls = 0;
+  if (timer) {
+    core.clock_->SkipTo(wake);
+    return;
+  }
+  if (!signals.empty()) {
+    SleepFor(kLongestPoll);
+    return;
+  }
+  std::string message =
+      "simulation: deadlock, nothing is ready and nothing can become ready: no "
+      "timer, no descriptor, no work outside of the loop, no signal handler";
+  if (internal::DeadlockDescriber describe = internal::GetDeadlockDescriber()) {
+    message += "\n" + describe(loop);
+  }
+  throw std::runtime_error(message);
+}
+
+}  // namespace coil

@@ -1,0 +1,106 @@
+// coil/loop/internal/ready_queue.h
+//
+// The FIFO of what runs next: intrusive, so that scheduling allocates nothing.
+// One pass of the loop runs a snapshot of it; what is pushed meanwhile waits
+// for the next pass (asyncio: one iteration, A161).
+//
+// Ordering: first in, first out.
+// Cancellation: none; a node that is queued stays queued until it is popped, so
+//   an owner keeps it alive (tasks and handles hold a reference while queued).
+// Threads: the loop's thread only.
+// Lifetime: nodes are borrowed.
+
+#ifndef COIL_LOOP_INTERNAL_READY_QUEUE_H_
+#define COIL_LOOP_INTERNAL_READY_QUEUE_H_
+
+#include <cstddef>
+#include <string>
+
+namespace coil::internal {
+
+// Something that the loop can run once for each time it is scheduled.
+class Runnable {
+ public:
+  Runnable() = default;
+  Runnable(const Runnable&) = delete;
+  Runnable& operator=(const Runnable&) = delete;
+
+  // Runs one step. May throw only what must leave the loop (KeyboardInterrupt);
+  // the loop stays consistent then.
+  virtual void Run() = 0;
+
+  // The loop is closing and will not run this: let go of what is held.
+  virtual void Abandon() noexcept = 0;
+
+  // A name for reports of slow callbacks ("Task-3 at main.cc:12").
+  virtual std::string Describe() const = 0;
+
+  // The same without allocating, for the watchdog: called in a signal handler
+  // in the loop's thread while Run() is on the stack. Writes at most `size`
+  // bytes, no terminator, and returns how many.
+  virtual size_t DescribeTo(char* buffer, size_t size) const noexcept {
+    static constexpr char kText[] = "a callback";
+    const size_t n = size < sizeof(kText) - 1 ? size : sizeof(kText) - 1;
+    for (size_t i = 0; i < n; ++i) buffer[i] = kText[i];
+    return n;
+  }
+
+  // True where the order among ready tasks may be chosen by a seed.
+  virtual bool Shuffles() const { return false; }
+
+ protected:
+  ~Runnable() = default;
+
+ private:
+  friend class ReadyQueue;
+  Runnable* next_ready_ = nullptr;
+};
+
+class ReadyQueue {
+ public:
+  bool empty() const { return head_ == nullptr; }
+
+  void Push(Runnable* node) noexcept {
+    node->next_ready_ = nullptr;
+    *tail_ = node;
+    tail_ = &node->next_ready_;
+  }
+
+  Runnable* Pop() noexcept {
+    Runnable* node = head_;
+    if (node != nullptr) {
+      head_ = node->next_ready_;
+      if (head_ == nullptr) tail_ = &head_;
+    }
+    return node;
+  }
+
+  // The end of the queue as of now: the end of a pass.
+  const void* Mark() const noexcept { return tail_; }
+  // True if `node`, the first, is the last of the pass that ends at `mark`.
+  static bool EndsPass(const Runnable* node, const void* mark) noexcept {
+    return static_cast<const void*>(&node->next_ready_) == mark;
+  }
+  Runnable* First() const noexcept { return head_; }
+
+  // Moves all of `other` behind what is here.
+  void Append(ReadyQueue& other) noexcept {
+    if (other.empty()) return;
+    *tail_ = other.head_;
+    tail_ = other.tail_;
+    other.head_ = nullptr;
+    other.tail_ = &other.head_;
+  }
+
+  ReadyQueue() = default;
+  ReadyQueue(const ReadyQueue&) = delete;
+  ReadyQueue& operator=(const ReadyQueue&) = delete;
+
+ private:
+  Runnable* head_ = nullptr;
+  Runnable** tail_ = &head_;
+};
+
+}  // namespace coil::internal
+
+#endif  // COIL_LOOP_INTERNAL_READY_QUEUE_H_

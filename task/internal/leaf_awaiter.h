@@ -1,0 +1,252 @@
+// coil/task/internal/leaf_awaiter.h
+//
+// The base of every awaiter that a task can be suspended in: Sleep,
+// Lock::Acquire, Queue::Get, a socket's read. It holds the protocol once, so
+// that each primitive writes only what is its own:
+//
+//   void Validate()   throws on misuse, before anything else; optional
+//   bool Ready()      completes at once if it can; takes what it grants; no
+//   throw void Arm()        queues up; later somebody calls Grant() after
+//   unlinking it;
+//                     no throw: an error is kept for Take(), and granted
+//   void Unlink()     leaves the queue; called only while armed
+//   void GiveBack()   returns a grant that a cancel has overtaken
+//   T    Take()       the result; may throw the operation's own errors
+//   void DescribeWait(std::string*) const
+//
+// A derived class calls Dispose() in its destructor.
+//
+//   kIdle ──Ready()──> kDone                      (did not suspend)
+//     └──Arm()──> kArmed ──Grant()──> kGranted ──await_resume──> kDone
+//                    └──cancel: Unlink()──> kCancelled          (throws)
+//   kGranted and a cancel before the resume: GiveBack(), then it throws.
+//
+// Cancellation: whoever sees CancelledError has consumed nothing.
+// Threads: the loop's thread only.
+// Lifetime: movable until it suspends; then it stays in its frame.
+
+#ifndef COIL_TASK_INTERNAL_LEAF_AWAITER_H_
+#define COIL_TASK_INTERNAL_LEAF_AWAITER_H_
+
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "coil/task/internal/task_core.h"
+
+namespace coil::internal {
+
+class LeafBase : public Leaf {
+ public:
+  // Called by the coroutine's await_transform.
+  void Bind(TaskCore* task) noexcept { task_ = task; }
+  TaskCore* task() const { return task_; }
+
+ protected:
+  enum class Wait : uint8_t {
+    kIdle,
+    kGiveWay,  // the time slice is used up: try on the next pass
+    kArmed,
+    kGranted,
+    kCancelled,
+    kDone,
+  };
+
+  LeafBase() = default;
+  // A move before the suspension: takes the operation, not the wait.
+  LeafBase(LeafBase&& other) noexcept : Leaf(), task_(other.task_) {}
+  LeafBase& operator=(LeafBase&&) = delete;
+  ~LeafBase() = default;
+
+  bool Armed() const { return wait_ == Wait::kArmed; }
+
+  // The operation is complete; the task runs on the next pass. REQUIRES: armed,
+  // and unlinked from whatever it was queued in.
+  void Grant() noexcept {
+    wait_ = Wait::kGranted;
+    task_->Wake();
+  }
+
+  // Called from Arm(): nothing to wait for but one turn of the loop. The task
+  // is runnable at once, so a cancel finds no leaf to undo.
+  void GrantNextTurn() noexcept { Grant(); }
+
+  TaskCore* task_ = nullptr;
+  Wait wait_ = Wait::kIdle;
+};
+
+template <class Derived>
+class LeafAwaiter : public LeafBase {
+ public:
+  void Validate() const noexcept {}
+
+  bool await_ready() {
+    derived().Validate();
+    if (task_->SpendBudget()) [[unlikely]] {
+      wait_ = Wait::kGiveWay;
+      return false;
+    }
+    return derived().Ready();
+  }
+
+  template <class P>
+  COIL_AWAIT_SUSPEND void await_suspend(std::coroutine_handle<P> self) {
+    PromiseBase* promise = &self.promise();
+    if (task_->TakeMustCancel()) [[unlikely]] {
+      // A request from before: this await blocks, so it is delivered here.
+      wait_ = Wait::kCancelled;
+      task_->SuspendScheduled(promise);
+      return;
+    }
+    if (wait_ == Wait::kGiveWay) [[unlikely]] {
+      task_->SuspendForRetry(this, promise);
+      return;
+    }
+    wait_ = Wait::kArmed;
+    task_->SuspendOn(this, promise);
+    derived().Arm();
+  }
+
+  decltype(auto) await_resume() {
+    if (wait_ != Wait::kIdle) FinishWait();
+    return derived().Take();
+  }
+
+  // The result as a slot, where the operation can give its errors without a
+  // throw: it defines ResultSlot<T> TakeResult(). A cancel is thrown all the
+  // same.
+  template <class D = Derived>
+    requires requires(D& d) { d.TakeResult(); }
+  auto TakeSlot() {
+    if (wait_ != Wait::kIdle) FinishWait();
+    return derived().TakeResult();
+  }
+
+  bool OnCancel() noexcept override {
+    derived().Unlink();
+    wait_ = Wait::kCancelled;
+    return true;
+  }
+
+  bool OnRetry() noexcept override {
+    if (derived().Ready()) {
+      wait_ = Wait::kGranted;
+      return true;
+    }
+    wait_ = Wait::kArmed;
+    task_->SuspendOn(this, task_->top());
+    derived().Arm();
+    return false;
+  }
+
+ protected:
+  LeafAwaiter() = default;
+  LeafAwaiter(LeafAwaiter&&) = default;
+  ~LeafAwaiter() = default;
+
+  // The frame goes away: leaves the queue, or returns the grant.
+  void Dispose() noexcept {
+    if (wait_ == Wait::kArmed) {
+      derived().Unlink();
+    } else if (wait_ == Wait::kGranted) {
+      derived().GiveBack();
+    }
+    wait_ = Wait::kDone;
+  }
+
+ private:
+  Derived& derived() { return static_cast<Derived&>(*this); }
+
+  void FinishWait() {
+    const Wait wait = std::exchange(wait_, Wait::kDone);
+    // Both kinds of request are one cancellation.
+    if (task_->TakeMustCancel() || wait == Wait::kCancelled) [[unlikely]] {
+      if (wait == Wait::kGranted) derived().GiveBack();
+      task_->ThrowCancelled();
+    }
+  }
+};
+
+// Gives an awaiter that knows nothing of coil a coroutine to resume. Resuming
+// that one, on whatever thread, schedules the task; so the task never runs
+// inside of somebody else's callback.
+class ForeignResume {
+ public:
+  class promise_type;
+  explicit ForeignResume(std::coroutine_handle<promise_type> handle) noexcept
+      : handle_(handle) {}
+  ForeignResume(ForeignResume&& other) noexcept
+      : handle_(std::exchange(other.handle_, nullptr)) {}
+  ForeignResume& operator=(ForeignResume&&) = delete;
+  ~ForeignResume();
+
+  // A coroutine that wakes `leaf`'s task when it is resumed.
+  static ForeignResume Make(TaskCore* task);
+  std::coroutine_handle<> handle() const;
+
+ private:
+  std::coroutine_handle<promise_type> handle_;
+};
+
+// Awaits `A`, an awaiter from elsewhere: `co_await` works on what is not
+// coil's.
+//
+// Cancellation: such an operation cannot be cancelled: the request is delivered
+// once the operation has ended, and its result is dropped.
+template <class A>
+class ForeignAwaiter final : public Leaf {
+ public:
+  ForeignAwaiter(A&& awaiter, TaskCore* task)
+      : awaiter_(std::forward<A>(awaiter)), task_(task) {}
+  ForeignAwaiter(ForeignAwaiter&&) = default;
+  ForeignAwaiter& operator=(ForeignAwaiter&&) = delete;
+
+  bool await_ready() { return awaiter_.await_ready(); }
+
+  template <class P>
+  COIL_AWAIT_SUSPEND void await_suspend(std::coroutine_handle<P> self) {
+    suspended_ = true;
+    resume_.emplace(ForeignResume::Make(task_));
+    PromiseBase* promise = &self.promise();
+    task_->SuspendOn(this, promise);
+    using Result = decltype(awaiter_.await_suspend(resume_->handle()));
+    if constexpr (std::is_void_v<Result>) {
+      awaiter_.await_suspend(resume_->handle());
+    } else if constexpr (std::is_same_v<Result, bool>) {
+      if (!awaiter_.await_suspend(resume_->handle())) {
+        resume_->handle().resume();
+      }
+    } else {
+      awaiter_.await_suspend(resume_->handle()).resume();
+    }
+  }
+
+  decltype(auto) await_resume() {
+    if (suspended_ && task_->TakeMustCancel()) [[unlikely]] {
+      task_->ThrowCancelled();
+    }
+    return awaiter_.await_resume();
+  }
+
+  bool OnCancel() noexcept override {
+    task_->RequestMustCancel();
+    return false;
+  }
+  void DescribeWait(std::string* out) const override {
+    out->append("an awaiter that is not coil's");
+  }
+
+ private:
+  A awaiter_;
+  TaskCore* task_;
+  std::optional<ForeignResume> resume_;
+  bool suspended_ = false;
+};
+
+}  // namespace coil::internal
+
+#endif  // COIL_TASK_INTERNAL_LEAF_AWAITER_H_

@@ -1,0 +1,397 @@
+// coil/task/internal/task_core.h
+//
+// FutureCore is the shared state behind Future<T> and Task<T>; TaskCore adds
+// what drives a coroutine: the run-queue link, the place to resume, the cancel
+// count.
+//
+//   ready FIFO ──> TaskCore ──top_──> leaf promise ──parent──> ... ──> root
+//   promise
+//                     │                    │
+//                     └──leaf_──> the awaiter that the leaf coroutine waits in
+//
+// States of a task:
+//
+//   kScheduled ──Run──> kRunning ──leaf arms──> kSuspended ──Wake──> kScheduled
+//                          │  └──budget──> kTrampoline (resumed by the same
+//                          Run) └──root returns──> kFinished ──Complete──>
+//                          kDone
+//
+// Threads: the loop's thread only; the count of references is not atomic.
+// Lifetime: counted. The loop's list of owned tasks holds one reference from
+//   creation to completion, so a running task never vanishes.
+
+#ifndef COIL_TASK_INTERNAL_TASK_CORE_H_
+#define COIL_TASK_INTERNAL_TASK_CORE_H_
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "coil/loop/internal/context_slot.h"
+#include "coil/loop/internal/loop_core.h"
+#include "coil/task/errors.h"
+#include "coil/task/internal/frame_allocator.h"
+
+// A non-trivial await_suspend must not be inlined on these compilers: locals of
+// an inlined one are written after another thread may have resumed the frame.
+#if defined(__clang__) && __clang_major__ >= 19
+#define COIL_AWAIT_SUSPEND
+#else
+#define COIL_AWAIT_SUSPEND [[gnu::noinline]]
+#endif
+
+namespace coil::internal {
+
+class FutureCore;
+class TaskCore;
+
+// The part of a promise that does not depend on its result.
+struct PromiseBase {
+  PromiseBase* parent = nullptr;  // who awaits this coroutine
+  TaskCore* task = nullptr;    // the task that runs it; null before the start
+  std::source_location where;  // of its current await; before: its definition
+
+  // The handle of the coroutine. In the Itanium ABI, which both compilers
+  // follow, a promise with an alignment of at most 16 lies behind two pointers.
+  std::coroutine_handle<> Handle() noexcept {
+    return std::coroutine_handle<>::from_address(reinterpret_cast<char*>(this) -
+                                                 2 * sizeof(void*));
+  }
+};
+
+// What a suspended task waits for. Lives in the awaiter, so in the frame.
+class Leaf {
+ public:
+  // The task was cancelled while suspended here. True: the wait is undone,
+  // resume the task with CancelledError. False: it completes later, by itself.
+  virtual bool OnCancel() noexcept = 0;
+  // The future to which a cancel of the task is passed on; null for most.
+  virtual FutureCore* ForwardsCancel() const noexcept { return nullptr; }
+  // The task gave way to others before this operation took its place; try now.
+  // True: complete, go on. False: armed.
+  virtual bool OnRetry() noexcept { return true; }
+  // "Lock 0x12 held by Task-3": appended to `out`.
+  virtual void DescribeWait(std::string* out) const = 0;
+  // The futures that are waited for, for the call graph: calls `visit` for
+  // each.
+  virtual void VisitAwaited(void (*visit)(void* arg, FutureCore& awaited),
+                            void* arg) const {
+    (void)visit;
+    (void)arg;
+  }
+
+ protected:
+  ~Leaf() = default;
+};
+
+// Told when a future is done. Intrusive; unlinked before it dies.
+class DoneNode {
+ public:
+  DoneNode() = default;
+  DoneNode(const DoneNode&) = delete;
+  DoneNode& operator=(const DoneNode&) = delete;
+
+  // Called once, inside the completion: may only schedule. The node is
+  // unlinked.
+  virtual void OnDone(FutureCore& future) noexcept = 0;
+  bool Linked() const { return previous_ != nullptr; }
+  // The task whose wait this node is part of, for the call graph; may be null.
+  virtual TaskCore* Waiter() const { return nullptr; }
+  // True for a node that the future owns (a done-callback): the future is
+  // dying.
+  virtual void Orphaned() noexcept {}
+
+ protected:
+  ~DoneNode() = default;
+
+ private:
+  friend class FutureCore;
+  DoneNode* previous_ = nullptr;  // circular: the first's is the last
+  DoneNode* next_ = nullptr;
+};
+
+class FutureCore : public OwnedRunnable, public PoolAllocated {
+ public:
+  enum class State : uint8_t {
+    kPending,    // a future without a result
+    kScheduled,  // a task in the ready FIFO
+    kRunning,
+    kTrampoline,
+    kSuspended,
+    kFinished,  // the coroutine has ended, Complete() is about to run
+    kDone,
+    kFailed,
+    kCancelled,
+  };
+
+  bool Done() const { return state_ >= State::kDone; }
+  bool Cancelled() const { return state_ == State::kCancelled; }
+  bool Failed() const { return state_ == State::kFailed; }
+  State state() const { return state_; }
+  LoopCore& loop() const { return *loop_; }
+  bool IsTask() const { return is_task_; }
+  uint32_t id() const { return id_; }
+
+  void Ref() noexcept { ++references_; }
+  void Unref() noexcept {
+    if (--references_ == 0) Destroy();
+  }
+  uint32_t References() const { return references_; }
+
+  // Requests cancellation; false if done. A task counts the request.
+  virtual bool Cancel(std::string_view message) = 0;
+
+  // In the order of registration, which is the order of the calls.
+  void AddDone(DoneNode* node) noexcept;
+  void RemoveDone(DoneNode* node) noexcept;
+  // Iterates the nodes that wait; for the call graph.
+  DoneNode* FirstDone() const { return waiters_; }
+  DoneNode* NextDone(DoneNode* node) const { return node->next_; }
+
+  // The error that was stored; null unless Failed() or Cancelled().
+  virtual std::exception_ptr StoredError() const = 0;
+  // The error as an owner reads it: marks it as retrieved.
+  std::exception_ptr RetrieveError() {
+    retrieved_ = true;
+    return StoredError();
+  }
+  // Somebody has taken the outcome: nothing to report when this dies.
+  void MarkRetrieved() noexcept { retrieved_ = true; }
+
+  std::string Name() const;
+  void SetName(std::string name);
+  std::source_location Created() const { return created_; }
+  uint32_t CreatedMs() const { return created_ms_; }
+
+  void Abandon() noexcept override {}
+
+ protected:
+  FutureCore(LoopCore& loop, bool is_task, std::source_location created);
+  ~FutureCore();
+  virtual void Destroy() noexcept = 0;
+
+  // Stores the state and tells those who wait.
+  void Finish(State state) noexcept;
+  void ReportUnretrieved() noexcept;
+
+  struct Extras {
+    std::string name;
+    std::string cancel_message;
+    ContextRef context;
+  };
+  Extras& MutableExtras() {
+    if (extras_ == nullptr) extras_ = std::make_unique<Extras>();
+    return *extras_;
+  }
+
+  LoopCore* loop_;
+  DoneNode* waiters_ = nullptr;
+  std::unique_ptr<Extras> extras_;
+  std::source_location created_;
+  uint32_t references_ = 1;
+  uint32_t id_;
+  uint32_t created_ms_;
+  State state_ = State::kPending;
+  bool is_task_ : 1;
+  bool retrieved_ : 1 = false;
+  // Tasks only:
+  bool must_cancel_ : 1 = false;  // deliver a cancel at the next blocking await
+  bool started_ : 1 = false;
+  bool retry_ : 1 = false;      // resume by Leaf::OnRetry
+  bool in_cancel_ : 1 = false;  // a walk along awaited tasks has passed here
+  bool internal_ : 1 = false;   // made by a combinator: not reported as dropped
+  uint8_t slices_ = 0;          // budgets spent since the clock was read
+  uint8_t budget_ = 0;          // hops until the pump takes over
+};
+
+template <class Core>
+class RefPtr {
+ public:
+  RefPtr() = default;
+  static RefPtr Adopt(Core* core) noexcept {
+    RefPtr p;
+    p.core_ = core;
+    return p;
+  }
+  static RefPtr Share(Core* core) noexcept {
+    if (core != nullptr) core->Ref();
+    return Adopt(core);
+  }
+  RefPtr(const RefPtr& other) noexcept : core_(other.core_) {
+    if (core_ != nullptr) core_->Ref();
+  }
+  RefPtr(RefPtr&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)) {}
+  RefPtr& operator=(RefPtr other) noexcept {
+    std::swap(core_, other.core_);
+    return *this;
+  }
+  ~RefPtr() {
+    if (core_ != nullptr) core_->Unref();
+  }
+  Core* get() const { return core_; }
+  Core* operator->() const { return core_; }
+  Core& operator*() const { return *core_; }
+  explicit operator bool() const { return core_ != nullptr; }
+
+ private:
+  Core* core_ = nullptr;
+};
+
+// Sees each step of a task end. The cancel injection and the tracer use it.
+class StepObserver {
+ public:
+  virtual void OnStep(TaskCore& task) = 0;
+
+ protected:
+  ~StepObserver() = default;
+};
+
+inline constinit thread_local TaskCore* t_current_task = nullptr;
+inline constinit thread_local StepObserver* t_step_observer = nullptr;
+
+class TaskCore : public FutureCore {
+ public:
+  // The budget of hops between two visits of the pump: see docs/design.
+  static constexpr uint8_t kBudget = 128;
+
+  // The task that runs in this thread, or null. Not for coroutine bodies.
+  static TaskCore* Current() noexcept { return t_current_task; }
+
+  // --- cancellation -------------------------------------------------------
+  bool Cancel(std::string_view message) override;
+  int Uncancel() noexcept;
+  int Cancelling() const noexcept { return cancel_count_; }
+  // True once if a request is waiting to be delivered.
+  bool TakeMustCancel() noexcept {
+    if (!must_cancel_) [[likely]]
+      return false;
+    must_cancel_ = false;
+    return true;
+  }
+  bool MustCancel() const noexcept { return must_cancel_; }
+  // A leaf that cannot undo its wait leaves the request for its resume.
+  void RequestMustCancel() noexcept { must_cancel_ = true; }
+  [[noreturn]] void ThrowCancelled();
+  const std::string& CancelMessage() const;
+
+  // --- suspension, called by awaiters -------------------------------------
+  // The coroutine of `promise` waits in `leaf` from now on.
+  void SuspendOn(Leaf* leaf, PromiseBase* promise) noexcept {
+    state_ = State::kSuspended;
+    leaf_ = leaf;
+    top_ = promise;
+  }
+  // Suspended, and to be resumed on the next pass.
+  void SuspendScheduled(PromiseBase* promise) noexcept {
+    state_ = State::kScheduled;
+    leaf_ = nullptr;
+    top_ = promise;
+    loop_->Schedule(this);
+  }
+  // The same, but `leaf` has not tried yet.
+  void SuspendForRetry(Leaf* leaf, PromiseBase* promise) noexcept {
+    SuspendScheduled(promise);
+    leaf_ = leaf;
+    retry_ = true;
+  }
+  // Schedules a suspended task. REQUIRES: it is suspended on a leaf.
+  void Wake() noexcept {
+    state_ = State::kScheduled;
+    leaf_ = nullptr;
+    loop_->Schedule(this);
+  }
+
+  // --- control transfer ----------------------------------------------------
+  // `next` is to run now: gives its handle, or, once the budget is spent,
+  // leaves it to the pump, which bounds the stack where no tail call is made.
+  std::coroutine_handle<> Transfer(PromiseBase* next) noexcept {
+    if (--budget_ != 0) [[likely]]
+      return next->Handle();
+    return TransferSlow(next);
+  }
+  // Counts an await that may complete at once. True if the time slice is used
+  // up and the task has to give way first.
+  bool SpendBudget() noexcept {
+    if (--budget_ != 0) [[likely]]
+      return false;
+    budget_ = kBudget;
+    return SliceUsedUp();
+  }
+  // The root coroutine has ended.
+  void RootFinished(PromiseBase* root) noexcept {
+    state_ = State::kFinished;
+    top_ = root;
+  }
+
+  // --- the pump -------------------------------------------------------------
+  void Run() override;
+  void OnLoopClose() noexcept override;
+  std::string Describe() const override;
+  bool Shuffles() const override { return true; }
+  // The first step, now, inside CreateTask (asyncio: eager_start).
+  void StartEagerly();
+
+  // --- seen from outside
+  // ------------------------------------------------------
+  Leaf* leaf() const { return leaf_; }
+  PromiseBase* top() const { return top_; }
+  ContextBase* context() const {
+    return extras_ == nullptr ? nullptr : extras_->context.get();
+  }
+  void SetContext(ContextRef context) {
+    if (context.get() != nullptr || extras_ != nullptr) {
+      MutableExtras().context = std::move(context);
+    }
+  }
+  void MarkInternal() noexcept { internal_ = true; }
+  bool internal() const { return internal_; }
+
+ protected:
+  // Takes over a coroutine that has not started; schedules it unless `eager`.
+  TaskCore(LoopCore& loop, PromiseBase* root, std::source_location created,
+           bool eager);
+  ~TaskCore() = default;
+
+  // Moves the outcome out of the root promise and destroys its frame.
+  virtual State TakeOutcome(PromiseBase* root) noexcept = 0;
+  // Stores a cancellation for a task whose coroutine is gone.
+  virtual void StoreCancelled() noexcept = 0;
+
+  void CountCancel(std::string_view message);
+  std::coroutine_handle<> TransferSlow(PromiseBase* next) noexcept;
+  bool SliceUsedUp() noexcept;
+  void Complete() noexcept;
+  void FinishAs(State state) noexcept;
+  // Destroys the frames from the leaf to the root, without recursion.
+  void DestroyChain() noexcept;
+
+  PromiseBase* top_;
+  Leaf* leaf_ = nullptr;
+  int32_t cancel_count_ = 0;
+};
+
+// The child frame that DestroyChain() has just destroyed: the awaiter in the
+// parent's frame must not destroy it again.
+inline constinit thread_local void* t_destroyed_child = nullptr;
+
+// Throws std::runtime_error naming the rule: `what` needs a running loop.
+[[noreturn]] void ThrowNoLoop(const char* what);
+[[noreturn]] void ThrowWrongLoop(const char* what);
+
+inline LoopCore& RequireLoop(const char* what) {
+  LoopCore* loop = LoopCore::Current();
+  if (loop == nullptr) [[unlikely]]
+    ThrowNoLoop(what);
+  return *loop;
+}
+
+}  // namespace coil::internal
+
+#endif  // COIL_TASK_INTERNAL_TASK_CORE_H_

@@ -1,0 +1,62 @@
+"""Tests that each public header compiles alone, and that the examples in headers and documents do."""
+
+load("//:coil.bzl", "coil_cc_library", "coil_cc_test")
+
+def coil_header_test(name, package, headers):
+    """Compiles each header of a package as the first thing in a file, with nothing but its own target, and links them all.
+
+    Args:
+      name: of the test
+      package: the folder
+      headers: names without ".h"; a name that differs from its target is written "header:target"
+    """
+    libraries = []
+    for entry in headers:
+        header, target = (entry.split(":") + [entry])[:2]
+        library = "%s_%s" % (package, header)
+        native.genrule(
+            name = library + "_source",
+            testonly = True,
+            outs = [library + "_alone.cc"],
+            cmd = 'for i in 1 2; do echo \'#include "coil/%s/%s.h"\'; done > $@' % (package, header),
+        )
+        coil_cc_library(
+            name = library,
+            testonly = True,
+            srcs = [library + "_alone.cc"],
+            deps = ["//%s:%s" % (package, target)],
+            tags = ["build_check"],
+            alwayslink = True,
+        )
+        libraries.append(library)
+    coil_cc_test(
+        name = name,
+        srcs = ["headers_test.cc"],
+        tags = ["build_check"],
+        deps = libraries,
+    )
+
+def coil_snippets_test(name, sources, deps = []):
+    """Compiles the examples of headers or documents, as extract_snippets.py finds them."""
+    native.genrule(
+        name = name + "_source",
+        testonly = True,
+        srcs = sources,
+        outs = [name + "_snippets.cc"],
+        cmd = "python3 $(location extract_snippets.py) $(SRCS) > $@",
+        tools = ["extract_snippets.py"],
+    )
+    coil_cc_test(
+        name = name,
+        srcs = [name + "_snippets.cc"],
+        # Examples show one thing each; that a variable is not used is not a mistake.
+        copts = [
+            "-Wno-unused-variable",
+            "-Wno-unused-but-set-variable",
+            "-Wno-unused-function",
+        ],
+        # Of abseil they may use whatever coil's headers bring along.
+        features = ["-layering_check"],
+        tags = ["build_check"],
+        deps = ["//:coil"] + deps,
+    )

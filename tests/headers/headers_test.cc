@@ -1,0 +1,6 @@
+// Each public header of a package was compiled alone when this program was
+// linked. What is left to test is that it starts.
+
+#include "gtest/gtest.h"
+
+TEST(HeadersTest, EachCompilesAloneAndAllLink) { SUCCEED(); }
