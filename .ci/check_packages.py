@@ -1,45 +1,125 @@
 #!/usr/bin/env python3
-"""Whether no package and no public header is forgotten by the tests that read all sources."""
+"""Whether no package and no public header is forgotten by the tests that read all sources.
+
+    .ci/check_packages.py          says what is forgotten; exit code 1 if anything is
+    .ci/check_packages.py --fix    writes the lists in tests/packages.bzl, tests/headers/BUILD, coil.h and BUILD anew
+"""
 
 import os
 import re
 import sys
 
-os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-problems = []
+# For tests only, so not part of coil/coil.h.
+NOT_IN_UMBRELLA = {'task/testing'}
 
-packages = set()
-for folder, folders, files in os.walk('.'):
-    relative = os.path.normpath(folder)
-    folders[:] = [f for f in folders if not f.startswith(('.', 'bazel-'))]
-    if relative == 'tests/consumer':   # a workspace of its own
-        folders[:] = []
-        continue
-    if 'BUILD' in files or 'BUILD.bazel' in files:
-        packages.add('' if relative == '.' else relative)
+PACKAGES = ('loop', 'task', 'timers', 'sync', 'net')
 
-listed = set(re.findall(r'^    "([^"]*)",', open('tests/packages.bzl').read(), re.M))
-for package in sorted(packages - listed - {'third_party'}):
-    problems.append('tests/packages.bzl does not list "%s"' % package)
-for package in sorted(listed - packages):
-    problems.append('tests/packages.bzl lists "%s", which is no package' % package)
-for package in sorted(packages - {'', 'third_party'}):
-    if 'coil_sources()' not in open(os.path.join(package, 'BUILD')).read():
-        problems.append('%s/BUILD does not call coil_sources()' % package)
 
-tested = open('tests/headers/BUILD').read()
-for package in ('loop', 'task', 'timers', 'sync', 'net'):
-    m = re.search(r'package = "%s",\s*headers = \[(.*?)\]' % package, tested, re.S)
-    names = set(n.split(':')[0] for n in re.findall(r'"([^"]+)"', m.group(1))) if m else set()
-    headers = {f[:-2] for f in os.listdir(package) if f.endswith('.h')}
-    for header in sorted(headers - names):
-        problems.append('tests/headers/BUILD does not test %s/%s.h' % (package, header))
-    build = open(os.path.join(package, 'BUILD')).read()
-    for header in sorted(headers):
-        if '"%s.h"' % header not in build:
-            problems.append('%s/BUILD has no target with %s.h' % (package, header))
+def read(path):
+    with open(path, encoding='utf-8') as f:
+        return f.read()
 
-for problem in problems:
-    print(problem)
-print('packages: %d, %d problems' % (len(packages), len(problems)))
-sys.exit(1 if problems else 0)
+
+def find_packages():
+    packages = set()
+    for folder, folders, files in os.walk('.'):
+        relative = os.path.normpath(folder)
+        folders[:] = [f for f in folders if not f.startswith(('.', 'bazel-'))]
+        if relative == os.path.join('tests', 'consumer'):   # a workspace of its own
+            folders[:] = []
+        elif 'BUILD' in files:
+            packages.add('' if relative == '.' else relative)
+    return packages - {'third_party'}
+
+
+def header_targets(package):
+    """Header (without ".h") -> the library that has it."""
+    targets = {}
+    for rule in re.findall(r'^coil_cc_library\(\n(.*?)^\)', read(package + '/BUILD'), re.M | re.S):
+        name = re.search(r'name = "([^"]+)"', rule).group(1)
+        headers = re.search(r'\bhdrs = (\[.*?\])', rule, re.S)
+        for header in re.findall(r'"([\w/]+)\.h"', headers.group(1)) if headers else []:
+            targets[header] = name
+    return targets
+
+
+def public_headers(package):
+    return sorted(f[:-2] for f in os.listdir(package) if f.endswith('.h'))
+
+
+def package_list(packages):
+    return 'PACKAGES = [\n%s]\n' % ''.join('    "%s",\n' % p for p in sorted(packages))
+
+
+def header_list(package):
+    targets = header_targets(package)
+    entries = []
+    for header in public_headers(package):
+        target = targets.get(header)
+        if target:
+            entries.append(header if target == header else '%s:%s' % (header, target))
+    return ('coil_header_test(\n    name = "%s_headers_test",\n    headers = [\n%s    ],\n    package = "%s",\n)\n' %
+            (package, ''.join('        "%s",\n' % e for e in entries), package))
+
+
+def umbrella_headers():
+    """(header, label) of all that coil/coil.h includes: every public header but the umbrellas of the packages."""
+    for package in PACKAGES:
+        targets = header_targets(package)
+        for header in public_headers(package):
+            path = '%s/%s' % (package, header)
+            umbrella = re.search(r'IWYU pragma: export', read(path + '.h')) is not None
+            if header in targets and path not in NOT_IN_UMBRELLA and not umbrella:
+                yield path, '//%s:%s' % (package, targets[header])
+
+
+def umbrella_includes():
+    return '// IWYU pragma: begin_exports\n%s' % ''.join(
+        '#include "coil/%s.h"\n' % path for path in sorted(p for p, _ in umbrella_headers()))
+
+
+def umbrella_target():
+    labels = sorted({label for _, label in umbrella_headers()}, key=lambda label: label.replace(':', '!'))
+    return ('coil_cc_library(\n    name = "coil",\n    hdrs = ["coil.h"],\n    visibility = ["//visibility:public"],\n    deps = [\n%s    ],\n)\n' %
+            ''.join('        "%s",\n' % label for label in labels))
+
+
+def replace_block(path, pattern, text, fix, problems):
+    """The part of the file that matches must be `text`."""
+    contents = read(path)
+    m = re.search(pattern, contents, re.M | re.S)
+    if m and m.group() == text:
+        return
+    if fix:
+        contents = contents[:m.start()] + text + contents[m.end():] if m else contents.rstrip('\n') + '\n\n' + text
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(contents)
+    else:
+        problems.append('%s is not up to date; .ci/check_packages.py --fix writes:\n%s' % (path, text))
+
+
+def main(fix):
+    problems = []
+    packages = find_packages()
+    replace_block('tests/packages.bzl', r'^PACKAGES = \[\n.*?^\]\n', package_list(packages), fix, problems)
+    for package in sorted(packages - {''}):
+        if 'coil_sources()' not in read(package + '/BUILD'):
+            problems.append('%s/BUILD does not call coil_sources()' % package)
+    for package in PACKAGES:
+        targets = header_targets(package)
+        for header in public_headers(package):
+            if header not in targets:
+                problems.append('%s/BUILD has no target with %s.h' % (package, header))
+        replace_block('tests/headers/BUILD', r'^coil_header_test\(\n    name = "%s_headers_test".*?^\)\n' % package,
+                      header_list(package), fix, problems)
+    replace_block('BUILD', r'^coil_cc_library\(\n    name = "coil",.*?^\)\n', umbrella_target(), fix, problems)
+    replace_block('coil.h', r'^// IWYU pragma: begin_exports\n(?:#include[^\n]*\n)*', umbrella_includes(), fix, problems)
+    for problem in problems:
+        print(problem)
+    print('packages: %d, %d problems' % (len(packages), len(problems)))
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+    sys.exit(main('--fix' in sys.argv[1:]))

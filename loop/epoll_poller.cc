@@ -34,6 +34,7 @@ IoEvents FromEpoll(uint32_t events) {
   }
   if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) result |= kWritable;
   if (events & EPOLLHUP) result |= kHangUp;
+  if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) result |= kReadHangUp;
   return result;
 }
 
@@ -48,13 +49,11 @@ EpollPoller::EpollPoller() {
 
 EpollPoller::~EpollPoller() { internal::CloseDescriptor(epoll_fd_); }
 
-void EpollPoller::Control(int operation, int fd, IoEvents interest,
-                          Trigger trigger) {
+void EpollPoller::Control(int operation, int fd, uint32_t generation,
+                          IoEvents interest, Trigger trigger) {
   epoll_event event{};
   event.events = ToEpoll(interest, trigger);
-  event.data.u64 =
-      (uint64_t{slots_[static_cast<size_t>(fd)].generation} << 32) |
-      static_cast<uint32_t>(fd);
+  event.data.u64 = (uint64_t{generation} << 32) | static_cast<uint32_t>(fd);
   if (internal::Sys().epoll_ctl(epoll_fd_, operation, fd, &event) != 0) {
     const int error = errno;
     throw OsError(error,
@@ -67,25 +66,36 @@ void EpollPoller::Add(Watch& watch, int fd, IoEvents interest,
                       Trigger trigger) {
   if (fd < 0) throw OsError(EBADF, "epoll add", "fd " + std::to_string(fd));
   const auto index = static_cast<size_t>(fd);
+  uint32_t generation = 1;
+  if (index < slots_.size()) {
+    if (slots_[index].watch != nullptr) {
+      throw OsError(EEXIST, "epoll add", "fd " + std::to_string(fd));
+    }
+    generation = slots_[index].generation + 1;
+  }
+  // Before the table grows: the kernel knows whether the number is one at all.
+  Control(EPOLL_CTL_ADD, fd, generation, interest, trigger);
   if (index >= slots_.size()) {
-    slots_.resize(std::max(index + 1, slots_.size() * 2));
+    try {
+      slots_.resize(std::max(index + 1, slots_.size() * 2));
+    } catch (...) {
+      epoll_event ignored{};
+      internal::Sys().epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, &ignored);
+      throw;
+    }
   }
   Slot& slot = slots_[index];
-  if (slot.watch != nullptr) {
-    throw OsError(EEXIST, "epoll add", "fd " + std::to_string(fd));
-  }
-  ++slot.generation;
-  Control(EPOLL_CTL_ADD, fd, interest, trigger);
+  slot.generation = generation;
   slot.watch = &watch;
   slot.interest = interest;
   SetDescriptor(watch, fd);
-  ++count_;
 }
 
 void EpollPoller::Modify(Watch& watch, IoEvents interest, Trigger trigger) {
   const int fd = watch.Descriptor();
-  Control(EPOLL_CTL_MOD, fd, interest, trigger);
-  slots_[static_cast<size_t>(fd)].interest = interest;
+  Slot& slot = slots_[static_cast<size_t>(fd)];
+  Control(EPOLL_CTL_MOD, fd, slot.generation, interest, trigger);
+  slot.interest = interest;
 }
 
 void EpollPoller::Remove(Watch& watch) noexcept {
@@ -95,7 +105,6 @@ void EpollPoller::Remove(Watch& watch) noexcept {
   slot.watch = nullptr;
   ++slot.generation;
   SetDescriptor(watch, -1);
-  --count_;
   if (fork_generation_ != internal::ForkGeneration()) return;
   // Fails if the descriptor is closed already; then the kernel has forgotten
   // it, unless a copy of it lives on, whose events the generation keeps out.
@@ -144,8 +153,9 @@ int EpollPoller::Poll(absl::Duration timeout) {
         slot.generation != static_cast<uint32_t>(data >> 32)) {
       continue;
     }
+    constexpr IoEvents kReportedOnly = kHangUp | kReadHangUp;
     const auto events = static_cast<IoEvents>(FromEpoll(events_[i].events) &
-                                              (slot.interest | kHangUp));
+                                              (slot.interest | kReportedOnly));
     if (events == 0) continue;
     ++told;
     slot.watch->OnReady(events);

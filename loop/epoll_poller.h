@@ -45,7 +45,6 @@ class EpollPoller final : public Poller {
   void Modify(Watch& watch, IoEvents interest, Trigger trigger) override;
   void Remove(Watch& watch) noexcept override;
   int Poll(absl::Duration timeout) override;
-  int WatchCount() const noexcept override { return count_; }
   const char* Name() const noexcept override { return "epoll"; }
 
  private:
@@ -63,7 +62,6 @@ class EpollPoller final : public Poller {
                Trigger trigger);
 
   int epoll_fd_ = -1;
-  int count_ = 0;
   bool has_pwait2_ = true;
   // An epoll descriptor is shared with a forked child, who must not touch it.
   uint32_t fork_generation_;

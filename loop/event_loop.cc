@@ -1,5 +1,7 @@
 #include "coil/loop/event_loop.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -38,6 +40,13 @@ bool DebugFromEnvironment() {
   return value != nullptr && *value != '\0' && std::string_view(value) != "0";
 }
 
+void CheckCallable(const Callback& f, const char* operation) {
+  if (f == nullptr) [[unlikely]] {
+    throw std::invalid_argument(std::string(operation) +
+                                ": the callback is empty");
+  }
+}
+
 }  // namespace
 
 // ---- handles
@@ -74,6 +83,8 @@ EventLoop::EventLoop(LoopOptions options) : core_(this) {
     options.clock = d.own_clock.get();
   }
   core_.clock_ = options.clock;
+  // Tasks that are made before the first iteration have an age too.
+  static_cast<void>(core_.Now());
   // A clock that can skip to where it is can skip anywhere.
   d.virtual_time = options.clock->SkipTo(options.clock->Now());
   if (options.simulation != nullptr) {
@@ -95,7 +106,7 @@ EventLoop::EventLoop(LoopOptions options) : core_(this) {
 }
 
 EventLoop::~EventLoop() {
-  // A running loop must not die; there is no good way on, but an honest end.
+  // There is no good way on, but an honest end.
   if (impl_->running.load(std::memory_order_relaxed)) {
     WriteDiagnostic("coil: an EventLoop was destroyed while it runs");
     std::abort();
@@ -114,6 +125,10 @@ void EventLoop::Close() {
   while (internal::OwnedRunnable* owned = core_.FirstOwned()) {
     owned->OnLoopClose();
     if (core_.FirstOwned() == owned) core_.Disown(owned);
+  }
+  while (internal::LoopResource* resource = core_.resources_) {
+    core_.Detach(resource);
+    resource->OnLoopClose();
   }
   d.signals.RemoveAll();
   for (internal::PostNode* node = core_.remote_->inbox().Close();
@@ -142,6 +157,7 @@ void EventLoop::Close() {
   if (d.own_pool != nullptr && !forked) d.own_pool->ShutdownNow();
   d.poller->Remove(d.wake_watch);
   d.own_poller.reset();
+  d.DetachProbe();
   d.poller = nullptr;
 }
 
@@ -176,10 +192,7 @@ void EventLoop::CheckUsable(const char* operation) const {
                              ": the event loop is closed");
   }
   if (d.fork_generation != internal::ForkGeneration()) [[unlikely]] {
-    throw std::runtime_error(
-        std::string(operation) +
-        ": the event loop belongs to the parent of this forked process; make a "
-        "new one in the child");
+    throw std::runtime_error(std::string(operation) + ": " + Impl::kForkedText);
   }
   if (core_.debug_) [[unlikely]]
     d.CheckThread(operation);
@@ -196,10 +209,11 @@ void EventLoop::Impl::CheckThread(const char* operation) const {
 
 Handle EventLoop::CallSoon(Callback f, Where where) {
   CheckUsable("CallSoon");
+  CheckCallable(f, "CallSoon");
   // What other threads posted before this goes before it.
-  impl_->DrainInbox();
+  core_.DrainInbox();
   auto* state = new HandleState(&core_, std::move(f), "CallSoon", where);
-  state->Ref();
+  state->CountQueue();
   core_.Schedule(state);
   return Handle(state);
 }
@@ -207,16 +221,18 @@ Handle EventLoop::CallSoon(Callback f, Where where) {
 TimerHandle EventLoop::CallLater(absl::Duration delay, Callback f,
                                  Where where) {
   CheckUsable("CallLater");
+  CheckCallable(f, "CallLater");
   auto* state = new TimerState(&core_, std::move(f), "CallLater", where);
-  state->Ref();
+  state->CountQueue();
   core_.Arm(state, core_.Now() + delay);
   return TimerHandle(state);
 }
 
 TimerHandle EventLoop::CallAt(LoopTime when, Callback f, Where where) {
   CheckUsable("CallAt");
+  CheckCallable(f, "CallAt");
   auto* state = new TimerState(&core_, std::move(f), "CallAt", where);
-  state->Ref();
+  state->CountQueue();
   core_.Arm(state, when);
   return TimerHandle(state);
 }
@@ -225,16 +241,17 @@ Handle EventLoop::CallSoonThreadSafe(Callback f, Where where) {
   if (impl_->fork_generation != internal::ForkGeneration()) {
     CheckUsable("CallSoonThreadSafe");
   }
+  CheckCallable(f, "CallSoonThreadSafe");
   auto* state =
       new PostState(&core_, std::move(f), "CallSoonThreadSafe", where);
   Handle handle(state);
-  state->Ref();
+  state->CountQueue();
   if (!core_.remote_->Post(state)) {
     state->Abandon();
     throw std::runtime_error("CallSoonThreadSafe: the event loop is closed");
   }
   // On the loop's own thread: append order with CallSoon().
-  if (LoopCore::Current() == &core_) impl_->DrainInbox();
+  if (LoopCore::Current() == &core_) core_.DrainInbox();
   return handle;
 }
 
@@ -307,7 +324,18 @@ absl::Duration EventLoop::SlowCallbackDuration() const {
   return impl_->slow_callback;
 }
 
-void EventLoop::Impl::UpdateObserved() {
+void EventLoop::Impl::AttachProbe(internal::StallProbe* attached) {
+  probe = attached;
+  if (core.running_) probe->thread.store(::gettid(), std::memory_order_release);
+  UpdateObserved();
+}
+
+void EventLoop::Impl::DetachProbe() noexcept {
+  probe = nullptr;
+  UpdateObserved();
+}
+
+void EventLoop::Impl::UpdateObserved() noexcept {
   observed = core.debug_ || probe != nullptr || shuffle;
 }
 
@@ -381,11 +409,13 @@ bool EventLoop::Impl::RemoveDescriptor(int fd, bool reader) {
 
 void EventLoop::AddReader(int fd, Callback f, Where where) {
   CheckUsable("AddReader");
+  CheckCallable(f, "AddReader");
   impl_->AddDescriptor(fd, std::move(f), where, true);
 }
 
 void EventLoop::AddWriter(int fd, Callback f, Where where) {
   CheckUsable("AddWriter");
+  CheckCallable(f, "AddWriter");
   impl_->AddDescriptor(fd, std::move(f), where, false);
 }
 
@@ -403,6 +433,7 @@ bool EventLoop::RemoveWriter(int fd) {
 
 void EventLoop::AddSignalHandler(int signal, Callback f, Where where) {
   CheckUsable("AddSignalHandler");
+  CheckCallable(f, "AddSignalHandler");
   HandleRef state(
       new RepeatingState(&core_, std::move(f), "AddSignalHandler", where));
   impl_->signals.Add(core_, signal, std::move(state));

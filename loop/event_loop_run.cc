@@ -1,6 +1,8 @@
 // The iteration of an EventLoop: drain the inbox, poll, fire timers, run a
 // pass.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -45,63 +47,14 @@ void EventLoop::RunForever() {
 
 void EventLoop::Stop() noexcept { impl_->stopping = true; }
 
-void EventLoop::Impl::Run() {
-  if (LoopCore::Current() != nullptr) {
-    throw std::runtime_error(
-        LoopCore::Current() == &core
-            ? "RunForever: this event loop is already running"
-            : "RunForever: another event loop is running in this thread");
-  }
-  if (running.exchange(true, std::memory_order_acq_rel)) {
-    throw std::runtime_error(
-        "RunForever: this event loop is already running in another thread");
-  }
-  struct Restore {
-    Impl& d;
-    ~Restore() {
-      d.stopping = false;
-      d.core.running_ = false;
-      d.core.now_valid_ = false;
-      LoopCore::t_current = nullptr;
-      d.running.store(false, std::memory_order_release);
-    }
-  } restore{*this};
-  core.running_ = true;
-  LoopCore::t_current = &core;
-  do {
-    RunOnce();
-  } while (!stopping);
-}
-
-inline void EventLoop::Impl::DrainInbox() {
-  for (PostNode* node = core.remote_->inbox().Drain(); node != nullptr;) {
-    PostNode* next = node->next_post;  // the node may die
-    node->Deliver();
-    node = next;
-  }
-}
-
 inline void EventLoop::Impl::FireTimers() {
   const LoopTime now = core.Now();
   while (TimerNode* timer = core.timers_.PopDue(now)) timer->Fire();
 }
 
-void EventLoop::Impl::RunOnce() {
-  ++iterations;
-  core.now_valid_ = false;
-  DrainInbox();
-  if (core.ready_.empty() && !stopping) {
-    WaitForWork();
-  } else if (HasDescriptors()) {
-    poller->Poll(absl::ZeroDuration());
-  }
-  if (!core.timers_.empty()) FireTimers();
-  RunPass();
-}
-
 // Exactly what was ready when the pass began (A161). A step that throws leaves
 // the rest where it is.
-void EventLoop::Impl::RunPass() {
+inline void EventLoop::Impl::RunPass() {
   ReadyQueue& ready = core.ready_;
   if (ready.empty()) return;
   const void* mark = ready.Mark();
@@ -123,9 +76,61 @@ void EventLoop::Impl::RunPass() {
   }
 }
 
+inline void EventLoop::Impl::RunOnce() {
+  if (fork_generation != internal::ForkGeneration()) [[unlikely]] {
+    // A callback forked, and this is the child: the next poll would take events
+    // from the parent.
+    throw std::runtime_error(kForkedText);
+  }
+  ++iterations;
+  core.now_valid_ = false;
+  core.DrainInbox();
+  if (core.ready_.empty() && !stopping) {
+    WaitForWork();
+  } else if (HasDescriptors()) {
+    poller->Poll(absl::ZeroDuration());
+  }
+  if (!core.timers_.empty()) FireTimers();
+  RunPass();
+}
+
+void EventLoop::Impl::Run() {
+  if (LoopCore::Current() != nullptr) {
+    throw std::runtime_error(
+        LoopCore::Current() == &core
+            ? "RunForever: this event loop is already running"
+            : "RunForever: another event loop is running in this thread");
+  }
+  if (running.exchange(true, std::memory_order_acq_rel)) {
+    throw std::runtime_error(
+        "RunForever: this event loop is already running in another thread");
+  }
+  struct Restore {
+    Impl& d;
+    ~Restore() {
+      d.stopping = false;
+      d.core.running_ = false;
+      d.core.now_valid_ = false;
+      LoopCore::t_current = nullptr;
+      if (d.probe != nullptr) {
+        d.probe->thread.store(0, std::memory_order_release);
+      }
+      d.running.store(false, std::memory_order_release);
+    }
+  } restore{*this};
+  core.running_ = true;
+  LoopCore::t_current = &core;
+  if (probe != nullptr) {
+    probe->thread.store(::gettid(), std::memory_order_release);
+  }
+  do {
+    RunOnce();
+  } while (!stopping);
+}
+
 // In the middle of a long pass. What becomes ready here runs in the next pass.
 void EventLoop::Impl::PollWithoutWaiting() {
-  DrainInbox();
+  core.DrainInbox();
   if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
 }
 
@@ -152,9 +157,13 @@ void EventLoop::Impl::RunPassObserved(const void* mark) {
 void EventLoop::Impl::RunObserved(Runnable* node) {
   if (probe == nullptr) return RunMeasured(node);
   struct Scope {
-    internal::StallProbe* probe;
-    ~Scope() { probe->Leave(); }
-  } scope{probe};
+    Impl& d;
+    internal::StallProbe* entered;
+    // The watchdog may have been destroyed by this very step.
+    ~Scope() {
+      if (d.probe == entered) entered->Leave();
+    }
+  } scope{*this, probe};
   probe->Enter(node);
   RunMeasured(node);
 }
@@ -190,11 +199,6 @@ void EventLoop::Impl::ShuffleReady() {
 // ------------------------------------------------------------------
 
 void EventLoop::Impl::WaitForWork() {
-  if (fork_generation != internal::ForkGeneration()) {
-    throw std::runtime_error(
-        "the event loop belongs to the parent of this forked process; make a "
-        "new one in the child");
-  }
   const LoopTime wake = core.timers_.NextWake();
   if (wake != LoopTime::InfiniteFuture() && wake <= core.Now()) {
     if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
@@ -206,6 +210,8 @@ void EventLoop::Impl::WaitForWork() {
     Sleep(wake);
   }
   core.now_valid_ = false;
+  // Read at once: it also dates the tasks that are made in this iteration.
+  static_cast<void>(core.Now());
 }
 
 void EventLoop::Impl::Sleep(LoopTime wake) {
@@ -224,7 +230,7 @@ void EventLoop::Impl::Sleep(LoopTime wake) {
 
 void EventLoop::Impl::SleepFor(absl::Duration timeout) {
   if (core.remote_->inbox().Park()) poller->Poll(timeout);
-  DrainInbox();  // also takes the mark of the sleeper away
+  core.DrainInbox();  // also takes the mark of the sleeper away
 }
 
 // True if work came, or a timer is due.
@@ -234,7 +240,7 @@ bool EventLoop::Impl::SpinForWork(LoopTime wake) {
   const LoopTime end = std::min(wake, clock.Now() + spin);
   do {
     if (HasDescriptors() && poller->Poll(absl::ZeroDuration()) > 0) return true;
-    DrainInbox();
+    core.DrainInbox();
     if (!core.ready_.empty()) return true;
   } while (clock.Now() < end);
   if (end == wake) return true;
@@ -248,7 +254,7 @@ void EventLoop::Impl::WaitVirtually(LoopTime wake) {
     idle_polls = 0;
     return;
   }
-  DrainInbox();
+  core.DrainInbox();
   if (!core.ready_.empty()) return;
   const bool timer = wake != LoopTime::InfiniteFuture();
   if (core.external_ > 0 || (watches && !timer)) {

@@ -87,7 +87,7 @@ class LoopTime {
 
   static int64_t CeilNanoseconds(absl::Duration d) {
     int64_t n = absl::ToInt64Nanoseconds(d);  // saturates, rounds to zero
-    if (n > 0 && n != std::numeric_limits<int64_t>::max() &&
+    if (n >= 0 && n != std::numeric_limits<int64_t>::max() &&
         absl::Nanoseconds(n) < d) {
       ++n;
     }

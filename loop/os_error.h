@@ -29,8 +29,8 @@ namespace coil {
 class OsError : public std::system_error {
  public:
   // `error` is an errno; `operation` a verb ("connect", "epoll_ctl"); `peer`
-  // what it was done to, with its preposition left out ("127.0.0.1:80", "fd
-  // 7").
+  // what it was done to, without a preposition, which the text adds
+  // ("127.0.0.1:80", "fd 7", a path).
   OsError(int error, std::string_view operation, std::string_view peer = {});
 
   // The errno, the same as code().value().

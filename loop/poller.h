@@ -33,6 +33,9 @@ using IoEvents = uint8_t;
 inline constexpr IoEvents kReadable = 1;  // data, end of file, or an error
 inline constexpr IoEvents kWritable = 2;  // room, or an error
 inline constexpr IoEvents kHangUp = 4;    // reported only: both ends are shut
+// Reported only: nothing will arrive behind what is there, but the end of file
+// or an error. An edge-triggered reader reads on until it has that.
+inline constexpr IoEvents kReadHangUp = 8;
 
 // kLevel reports as long as the descriptor is ready; kEdge reports once when it
 // becomes ready, and costs no further system call.
@@ -78,14 +81,23 @@ class Poller {
   // Throws OsError; EINTR is not an error and returns 0.
   virtual int Poll(absl::Duration timeout) = 0;
 
-  // How many descriptors are watched, beside the poller's own.
-  virtual int WatchCount() const noexcept = 0;
+  // How many descriptors are watched, beside the poller's own. Not virtual: the
+  // loop asks in every pass.
+  int WatchCount() const noexcept { return watch_count_; }
 
   // "epoll", "io_uring": for reports.
   virtual const char* Name() const noexcept = 0;
 
  protected:
-  static void SetDescriptor(Watch& watch, int fd) { watch.fd_ = fd; }
+  // Records that `watch` is watched as `fd`, or not any more with -1, and
+  // counts.
+  void SetDescriptor(Watch& watch, int fd) noexcept {
+    watch_count_ += (fd >= 0 ? 1 : 0) - (watch.fd_ >= 0 ? 1 : 0);
+    watch.fd_ = fd;
+  }
+
+ private:
+  int watch_count_ = 0;
 };
 
 }  // namespace coil

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,8 +66,8 @@ void Watchdog::Impl::Watch() {
     lock.unlock();
     const uint64_t step = probe.step.load(std::memory_order_acquire);
     // The clock of the loop may be a virtual one.
-    const absl::Duration now = absl::FromChrono(
-        std::chrono::steady_clock::now().time_since_epoch());
+    const absl::Duration now =
+        absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
     if (std::optional<absl::Duration> blocked = detector.Look(step, now)) {
       Report(step, *blocked);
     }
@@ -88,10 +89,12 @@ void Watchdog::Impl::Report(uint64_t step, absl::Duration blocked_for) {
     }
   }
   stalls.fetch_add(1, std::memory_order_relaxed);
-  if (reporter != nullptr) {
+  if (reporter == nullptr) return WriteDiagnostic(report.ToString());
+  try {
     reporter(report);
-  } else {
-    WriteDiagnostic(report.ToString());
+  } catch (...) {
+    WriteDiagnostic("coil: exception in the reporter of a Watchdog\n  " +
+                    DescribeException(std::current_exception()));
   }
 }
 
@@ -106,8 +109,8 @@ Watchdog::Watchdog(EventLoop& loop, WatchdogOptions options,
     throw std::runtime_error("Watchdog: this event loop has one already");
   }
   if (options.interval <= absl::ZeroDuration()) {
-    options.interval =
-        std::max(options.threshold / 4, absl::Duration(absl::Microseconds(100)));
+    options.interval = std::max(options.threshold / 4,
+                                absl::Duration(absl::Microseconds(100)));
   }
   impl_ = std::make_unique<Impl>(options, std::move(reporter));
   impl_->loop = &loop;

@@ -1,9 +1,9 @@
 // coil/loop/watchdog.h
 //
-// Watchdog looks at a loop from a thread of its own and reports, while it lasts,
-// that one callback or step of a task blocks it: what runs, for how long, and the
-// stack of the loop's thread. Debug mode tells the same afterwards, if there is an
-// afterwards.
+// Watchdog looks at a loop from a thread of its own and reports, while it
+// lasts, that one callback or step of a task blocks it: what runs, for how
+// long, and the stack of the loop's thread. Debug mode tells the same
+// afterwards, if there is an afterwards.
 //
 // Example:
 //   void Watched(coil::EventLoop& loop) {
@@ -11,17 +11,17 @@
 //     loop.RunForever();
 //   }
 //
-// Ordering: each stall is reported once, in the order in which they are noticed.
+// Ordering: each stall is reported once, in the order in which they are seen.
 // Cancellation: nothing is stopped; a watchdog only reports.
-// Threads: made and destroyed in the loop's thread (or while the loop does not
-//   run). The reporter is called in the watchdog's thread.
+// Threads: made and destroyed in the loop's thread, or while the loop does not
+//   run. The reporter is called in the watchdog's thread.
 // Lifetime: ends before its loop does.
 //
-// To see the stack, it sends a signal (SIGURG, which is ignored by default) to the
-// loop's thread, whose handler copies the return addresses and the name of what
-// runs into memory that is there already. System calls that the system never
-// restarts, such as poll() and nanosleep(), fail with EINTR in the blocked code
-// then; set `capture_stack` to false where that is not wanted.
+// To see the stack, it sends a signal (SIGURG, which is ignored by default) to
+// the loop's thread, whose handler copies the return addresses and the name of
+// what runs into memory that is there already. System calls that the system
+// never restarts, such as poll() and nanosleep(), fail with EINTR in the
+// blocked code then; set `capture_stack` to false where that is not wanted.
 //
 // Watching costs two stores for each step.
 
@@ -45,8 +45,8 @@ class EventLoop;
 struct StallReport {
   // Since the watchdog first saw the step.
   absl::Duration blocked_for;
-  // What runs: "CallSoon at main.cc:12", or the name and place of a task. Empty if
-  // the loop's thread could not be asked.
+  // What runs: "CallSoon at main.cc:12", or the name and place of a task. Empty
+  // if the loop's thread could not be asked.
   std::string what;
   // The loop's thread, innermost function first. Empty as above.
   std::vector<std::string> stack;
@@ -60,7 +60,8 @@ struct WatchdogOptions {
   absl::Duration threshold = absl::Seconds(1);
   // How often to look; a quarter of the threshold if zero.
   absl::Duration interval = absl::ZeroDuration();
-  // Whether to interrupt the loop's thread for its stack, and with which signal.
+  // Whether to interrupt the loop's thread for its stack, and with which
+  // signal.
   bool capture_stack = true;
   int signal = SIGURG;
 };

@@ -21,7 +21,11 @@ class ContextTable final : public ContextBase {
   explicit ContextTable(std::shared_ptr<Entries> entries)
       : entries_(std::move(entries)) {}
 
-  ContextBase* Copy() const override { return new ContextTable(entries_); }
+  // Null for an empty context: most programs set no variable, and their tasks
+  // then carry none.
+  ContextBase* Copy() const override {
+    return entries_->empty() ? nullptr : new ContextTable(entries_);
+  }
 
   std::shared_ptr<const void> Find(const VarBase* var) const {
     for (const Entry& entry : *entries_) {
@@ -125,7 +129,9 @@ Context Context::CopyCurrent() {
 }
 
 Context Context::Copy() const {
-  return Context(ContextRef::Adopt(ref_.get()->Copy()));
+  ContextRef copy = ContextRef::Adopt(ref_.get()->Copy());
+  if (copy.get() == nullptr) return Context();
+  return Context(std::move(copy));
 }
 
 std::shared_ptr<const void> Context::Find(const internal::VarBase* var) const {

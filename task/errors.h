@@ -34,6 +34,8 @@
 #include <utility>
 #include <vector>
 
+#include "coil/loop/internal/loop_core.h"
+
 namespace coil {
 
 // Thrown from the await at which a cancelled task is suspended. asyncio: A133.
@@ -48,8 +50,10 @@ class CancelledError final {
   std::string message_;
 };
 
-// Ctrl-C, where InterruptPolicy asks for it. asyncio: A6, A34.
-class KeyboardInterrupt final {
+// Ctrl-C, where InterruptPolicy asks for it. Thrown in a task or a callback it also
+// leaves the loop: Run() cancels and awaits the rest, then throws it. asyncio: A6,
+// A34.
+class KeyboardInterrupt final : public internal::LeavesLoop {
  public:
   const char* what() const noexcept { return "interrupted"; }
 };

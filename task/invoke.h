@@ -29,16 +29,19 @@
 #include <type_traits>
 #include <utility>
 
+#include "coil/task/internal/lambda_frames.h"
 #include "coil/task/task.h"
 
 namespace coil {
 
 namespace internal {
 
+COIL_LAMBDA_FRAMES_BEGIN
 template <class R, class F, class... Args>
 Co<R> InvokeOwned(F f, Args... args) {
   co_return co_await std::invoke(f, std::move(args)...);
 }
+COIL_LAMBDA_FRAMES_END
 
 }  // namespace internal
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coil/task/inspect.h"
 
 namespace coil {
 namespace {
@@ -23,7 +24,8 @@ bool HasDefaultAction(int signal) {
 }  // namespace
 
 // Cancels the main task on the first signal; the second one finds the default
-// action. Where somebody else handles the signal, it is left to them.
+// action, also where the loop did not get to see the first. Where somebody else
+// handles the signal, it is left to them.
 class Runner::InterruptGuard {
  public:
   InterruptGuard(EventLoop& loop, const AnyTask& task, InterruptPolicy policy)
@@ -52,6 +54,12 @@ class Runner::InterruptGuard {
     if (!HasDefaultAction(signal)) return;
     loop_.AddSignalHandler(signal, [this, signal] { OnSignal(signal); });
     watched_.push_back(signal);
+    // The kernel itself takes the handler away when it is called.
+    struct sigaction action = {};
+    if (sigaction(signal, nullptr, &action) == 0) {
+      action.sa_flags |= SA_RESETHAND;
+      sigaction(signal, &action, nullptr);
+    }
   }
   void OnSignal(int signal) {
     if (received_ != 0) return;
@@ -87,21 +95,38 @@ EventLoop& Runner::Loop() {
     LoopOptions options = options_.loop;
     if (options_.debug.has_value()) options.debug = options_.debug;
     if (options_.simulation != nullptr) options.simulation = options_.simulation;
+    if (options.simulation != nullptr) {
+      internal::SetDeadlockDescriber(&internal::DescribeDeadlock);
+    }
     loop_ = std::make_unique<EventLoop>(options);
+    context_ = Context::CopyCurrent();
   }
   return *loop_;
 }
 
-void Runner::CheckNotRunning() {
+void Runner::Prepare() {
   if (EventLoop::CurrentOrNull() != nullptr) {
     throw std::runtime_error(
         "Run: an event loop runs in this thread already; co_await the coroutine, "
         "or give it to CreateTask()");
   }
+  Loop();
+}
+
+void Runner::CheckOwn(const AnyTask& task) const {
+  if (&task.Checked().loop() != &internal::CoreOf(*loop_)) {
+    internal::ThrowWrongLoop("Runner::Run");
+  }
 }
 
 void Runner::RunUntilDone(const AnyTask& task) {
-  InterruptGuard interrupt(*loop_, task, options_.on_interrupt);
+  InterruptPolicy policy = options_.on_interrupt;
+  const bool simulated =
+      options_.simulation != nullptr || options_.loop.simulation != nullptr;
+  if (simulated && policy == InterruptPolicy::kRaise) {
+    policy = InterruptPolicy::kLeaveAlone;
+  }
+  InterruptGuard interrupt(*loop_, task, policy);
   internal::RunLoopUntilDone(*loop_, task);
   const int signal = interrupt.Received();
   interrupt.Release();
@@ -110,8 +135,8 @@ void Runner::RunUntilDone(const AnyTask& task) {
   if (task.Uncancel() != 0) return;
   const bool throws = options_.on_interrupt == InterruptPolicy::kThrow ||
                       options_.on_interrupt == InterruptPolicy::kThrowAlsoTerm;
-  Close();
   if (throws) throw KeyboardInterrupt();
+  Close();
   raise(signal);
 }
 
@@ -124,7 +149,6 @@ void Runner::CancelAll() {
         static_cast<internal::TaskCore*>(node)));
   }
   if (tasks.empty()) return;
-  // Backwards: a task that was started later is most often part of an earlier one.
   for (const AnyTask& task : tasks) task.Cancel("the loop is shutting down");
   for (const AnyTask& task : tasks) {
     if (!task.Done()) internal::RunLoopUntilDone(*loop_, task);
@@ -162,13 +186,41 @@ void Runner::Close() {
 namespace internal {
 namespace {
 
-class StopWhenDone final : public DoneNode {
+// Stops the loop in the pass after the future is done, as asyncio's callback does.
+class StopWhenDone final : public DoneNode, public Runnable {
  public:
-  explicit StopWhenDone(EventLoop& loop) : loop_(loop) {}
-  void OnDone(FutureCore&) noexcept override { loop_.Stop(); }
+  explicit StopWhenDone(EventLoop& loop) : loop_(&loop) {}
+
+  void OnDone(FutureCore& core) noexcept override {
+    scheduled_ = true;
+    core.loop().Schedule(this);
+  }
+  // The caller has gone on. It may have left before this has run.
+  void Leave(FutureCore& core) noexcept {
+    if (!scheduled_) {
+      core.RemoveDone(this);
+      delete this;
+    } else {
+      loop_ = nullptr;
+    }
+  }
+  void Run() override {
+    scheduled_ = false;
+    if (loop_ == nullptr) {
+      delete this;
+    } else {
+      loop_->Stop();
+    }
+  }
+  void Abandon() noexcept override {
+    scheduled_ = false;
+    if (loop_ == nullptr) delete this;
+  }
+  std::string Describe() const override { return "end of RunUntilComplete"; }
 
  private:
-  EventLoop& loop_;
+  EventLoop* loop_;
+  bool scheduled_ = false;
 };
 
 }  // namespace
@@ -176,13 +228,12 @@ class StopWhenDone final : public DoneNode {
 void RunLoopUntilDone(EventLoop& loop, const AnyTask& task) {
   FutureCore& core = task.Checked();
   if (core.Done()) return;
-  StopWhenDone stop(loop);
-  core.AddDone(&stop);
-  struct Unlink {
+  struct Guard {
     FutureCore& core;
-    DoneNode* node;
-    ~Unlink() { core.RemoveDone(node); }
-  } unlink{core, &stop};
+    StopWhenDone* stop;
+    ~Guard() { stop->Leave(core); }
+  } guard{core, new StopWhenDone(loop)};
+  core.AddDone(guard.stop);
   loop.RunForever();
   if (!core.Done()) {
     throw std::runtime_error(absl::StrCat(

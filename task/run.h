@@ -9,16 +9,19 @@
 //   int Program() { return coil::Run(Main()); }
 //
 // Ordering: at the end: cancel all tasks, run until they are done, join the thread
-//   pool, close the loop (asyncio's order, A1).
+//   pool, close the loop (asyncio's order, A1). One more pass of the loop runs once
+//   main is done: what it scheduled before, done-callbacks included, still runs.
 // Cancellation: the first SIGINT cancels main; once its cleanup is done, Run()
 //   raises SIGINT again with the default action. A second SIGINT ends the process
-//   at once. InterruptPolicy chooses otherwise.
+//   at once, also if a task blocks the loop. InterruptPolicy chooses otherwise. A
+//   task that swallows the cancellation at the end keeps Run() from returning.
 // Threads: one loop for each thread; Run() inside of a running loop throws
 //   std::runtime_error. Signals are handled where Run() is called from the main
 //   thread and nobody else handles them.
 // Lifetime: `main` is owned; the result is moved out.
 //
-// asyncio: run, Runner (A1-A9).
+// RunCoroutineThreadSafe() is in coil/task/thread_future.h, which is included.
+// asyncio: run, Runner (A1-A9), loop.run_until_complete (A153).
 
 #ifndef COIL_TASK_RUN_H_
 #define COIL_TASK_RUN_H_
@@ -36,11 +39,15 @@
 #include "coil/task/co.h"
 #include "coil/task/context_var.h"
 #include "coil/task/future.h"
+#include "coil/task/internal/lambda_frames.h"
 #include "coil/task/task.h"
+#include "coil/task/thread_future.h"
 
 namespace coil {
 
-// What Ctrl-C does while Run() runs.
+// What Ctrl-C does while Run() runs. "Cancel main" holds if main ends cancelled and
+// nobody has taken the request back with Uncancel(); otherwise the result or the
+// error of main counts. asyncio: A6.
 enum class InterruptPolicy : uint8_t {
   kRaise,             // cancel main, then raise SIGINT with the default action
   kRaiseAlsoTerm,     // the same for SIGTERM
@@ -53,10 +60,29 @@ enum class InterruptPolicy : uint8_t {
 struct RunOptions {
   std::optional<bool> debug;  // unset takes COIL_DEBUG from the environment
   // A virtual clock and a seeded order, for tests; borrowed until Run() returns.
+  // Signals are left alone then, unless `on_interrupt` is set: a handler is a reason
+  // to wait for ever, and a test that is stuck is to fail.
   const SimulationOptions* simulation = nullptr;
   InterruptPolicy on_interrupt = InterruptPolicy::kRaise;
   LoopOptions loop;
 };
+
+namespace internal {
+
+// A coroutine that cannot be run is disposed of, without a report.
+template <class T>
+class DisposeOnThrow {
+ public:
+  explicit DisposeOnThrow(Co<T>& co) : co_(co) {}
+  DisposeOnThrow(const DisposeOnThrow&) = delete;
+  DisposeOnThrow& operator=(const DisposeOnThrow&) = delete;
+  ~DisposeOnThrow() { co_.Dispose(); }
+
+ private:
+  Co<T>& co_;
+};
+
+}  // namespace internal
 
 class Runner {
  public:
@@ -69,18 +95,24 @@ class Runner {
 
   // Runs `main` to its end on the loop of this runner; tasks that it leaves run on
   // in the next Run(). What context variables it sets is seen by the next Run().
-  // Throws what `main` throws, std::runtime_error in a running loop or after
-  // Close(). asyncio: A3.
+  // Throws what `main` throws; std::runtime_error in a running loop, after Close(),
+  // or if Stop() ended the loop before `main` did, which then goes on in the next
+  // Run(). asyncio: A3.
   template <class T>
   T Run(Co<T> main) {
-    return RunTask<T>([&](internal::LoopCore& loop) {
-      return internal::Spawn<T>(loop, std::move(main), TaskOptions{},
-                                std::source_location::current());
-    });
+    internal::DisposeOnThrow<T> guard(main);
+    Prepare();
+    const TaskOptions options = InContext();
+    return Finish<T>(internal::Spawn<T>(internal::CoreOf(*loop_),
+                                        std::move(main), options,
+                                        std::source_location::current()));
   }
+  // A task of this loop.
   template <class T>
   T Run(Task<T> main) {
-    return RunTask<T>([&](internal::LoopCore&) { return std::move(main); });
+    Prepare();
+    CheckOwn(main);
+    return Finish<T>(std::move(main));
   }
   // Any other awaitable, or a coroutine function, which is owned until the end.
   template <class F>
@@ -89,8 +121,12 @@ class Runner {
               !internal::kIsHandle<std::remove_cvref_t<F>>))
   auto Run(F&& main) {
     if constexpr (internal::IsCoroutineFunction<F>) {
-      std::decay_t<F> callable(std::forward<F>(main));
-      return Run(callable());
+      Prepare();
+      const TaskOptions options = InContext();
+      auto task = internal::SpawnCallable<std::decay_t<F>>(
+          internal::CoreOf(*loop_), std::forward<F>(main), options,
+          std::source_location::current());
+      return Finish<typename decltype(task)::value_type>(std::move(task));
     } else {
       return Run(internal::AwaitInCoroutine<std::remove_cvref_t<F>>(
           std::forward<F>(main)));
@@ -108,51 +144,62 @@ class Runner {
   // Watches the signals of the policy while `task` runs.
   class InterruptGuard;
 
-  template <class T, class Make>
-  T RunTask(Make make) {
-    EventLoop& loop = Loop();
-    CheckNotRunning();
-    internal::ContextScope scope(context_.ref().get());
-    Task<T> task = make(internal::CoreOf(loop));
-    RunUntilDone(task);
-    return Finish<T>(std::move(task));
-  }
   template <class T>
-  static T Finish(Task<T> task) {
+  T Finish(Task<T> task) {
+    RunUntilDone(task);
     auto state = internal::StateOf(task);
     task = Task<T>();
     return internal::TakeShared(state);
   }
-  static void CheckNotRunning();
+  // Makes the loop. Throws if one runs in this thread, or after Close().
+  void Prepare();
+  // Tasks of Run() run in one context, not in copies of it.
+  TaskOptions InContext() const { return {.context = &context_}; }
+  void CheckOwn(const AnyTask& task) const;
   void RunUntilDone(const AnyTask& task);
   void CancelAll();
 
   RunOptions options_;
   std::unique_ptr<EventLoop> loop_;
-  Context context_;
+  Context context_;  // a copy of the one in which the loop was made
   bool closed_ = false;
 };
 
-// Runs `main` on a loop of its own and returns its result or throws its error.
-template <class T>
-T Run(Co<T> main, RunOptions options = {}) {
+namespace internal {
+
+template <class A>
+auto RunAndClose(const RunOptions& options, A&& main) {
   Runner runner(options);
+  using T = decltype(runner.Run(std::forward<A>(main)));
   if constexpr (std::is_void_v<T>) {
-    runner.Run(std::move(main));
+    runner.Run(std::forward<A>(main));
     runner.Close();
   } else {
-    T result = runner.Run(std::move(main));
+    T result = runner.Run(std::forward<A>(main));
     runner.Close();
     return static_cast<T>(std::forward<T>(result));
   }
+}
+
+}  // namespace internal
+
+// Runs `main` (a Co, or another awaitable that is not bound to a loop yet) on a loop
+// of its own and returns its result or throws its error. asyncio: A1.
+template <class A>
+  requires(internal::IsAwaitable<A> && !internal::IsCoroutineFunction<A>)
+auto Run(A&& main, RunOptions options = {})
+    -> internal::ValueOf<std::remove_cvref_t<A>> {
+  static_assert(!internal::kIsHandle<std::remove_cvref_t<A>>,
+                "Run: a Task or Future belongs to a loop already; co_await it "
+                "there, or use Runner::Run() of that loop");
+  return internal::RunAndClose(options, std::forward<A>(main));
 }
 
 // The same for a coroutine function, which is owned until the end.
 template <class F>
   requires internal::IsCoroutineFunction<F>
 auto Run(F&& main, RunOptions options = {}) {
-  std::decay_t<F> callable(std::forward<F>(main));
-  return Run(callable(), options);
+  return internal::RunAndClose(options, std::forward<F>(main));
 }
 
 namespace internal {

@@ -88,14 +88,12 @@ void ThrowAlreadyDone(const FutureCore& core) {
       absl::StrCat(core.Name(), ": it is done already; a future is set once"));
 }
 
-void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
-  if (core == task) [[unlikely]] {
+void ThrowNotAwaitable(const FutureCore* core, const TaskCore* task) {
+  if (core == task) {
     throw std::runtime_error(
         absl::StrCat(core->Name(), ": a task cannot await itself"));
   }
-  if (&core->loop() != &task->loop()) [[unlikely]] {
-    ThrowWrongLoop("co_await of a task or future");
-  }
+  ThrowWrongLoop("co_await of a task or future");
 }
 
 void DescribeAwaited(const FutureCore& core, std::string* out) {

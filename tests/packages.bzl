@@ -8,8 +8,12 @@ PACKAGES = [
     "sync",
     "task",
     "tests",
+    "tests/benchmarks",
     "tests/compile_fail",
     "tests/headers",
     "tests/lint",
+    "tests/loop",
+    "tests/task",
+    "tests/timers",
     "timers",
 ]

@@ -11,12 +11,11 @@
 //   }
 //
 // Ordering: sleepers wake in order of (deadline, start of the sleep). A sleep
-// of zero
-//   or less, and Yield(), are exactly one turn of the loop.
+//   of zero or less, and Yield(), are exactly one turn of the loop.
 // Cancellation: CancelledError is thrown at once and the timer is gone.
 // Threads: the loop's thread only.
 // Lifetime: the timer lives in the awaiter, so in the frame: nothing is
-// allocated.
+//   allocated.
 //
 // Never early; an infinite duration sleeps until the task is cancelled.
 // asyncio: sleep (A78, A79).
@@ -24,6 +23,7 @@
 #ifndef COIL_TIMERS_SLEEP_H_
 #define COIL_TIMERS_SLEEP_H_
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -38,6 +38,21 @@ namespace internal {
 
 // "timer in 3s", appended to `out`.
 void DescribeTimer(LoopCore& loop, LoopTime until, std::string* out);
+
+// `delay` in nanoseconds, rounded up, so that no timer is early; the largest
+// number stands for ever.
+inline int64_t DelayNanoseconds(absl::Duration delay) {
+  return (LoopTime() + delay).Nanoseconds();
+}
+// REQUIRES: delay >= 0. A sum that overflows is the infinite future.
+inline LoopTime AfterNanoseconds(LoopTime now, int64_t delay) {
+  int64_t sum = 0;
+  if (delay == LoopTime::InfiniteFuture().Nanoseconds() ||
+      __builtin_add_overflow(now.Nanoseconds(), delay, &sum)) {
+    return LoopTime::InfiniteFuture();
+  }
+  return LoopTime::FromNanoseconds(sum);
+}
 
 class YieldAwaiter final : public LeafAwaiter<YieldAwaiter> {
  public:
@@ -57,37 +72,41 @@ class SleepBase : public LeafAwaiter<Derived>, private TimerNode {
   bool Ready() noexcept { return false; }
   void Arm() noexcept {
     LoopCore& loop = this->task_->loop();
-    if (!absolute_ && delay_ <= absl::ZeroDuration()) {
-      this->GrantNextTurn();
-      return;
+    if (!absolute_) {
+      if (time_ <= 0) {
+        this->GrantNextTurn();
+        return;
+      }
+      time_ = AfterNanoseconds(loop.Now(), time_).Nanoseconds();
     }
-    if (!absolute_) until_ = loop.Now() + delay_;
     // An infinite sleep needs no timer: only a cancel ends it.
-    if (until_ != LoopTime::InfiniteFuture()) loop.Arm(this, until_);
+    if (until() != LoopTime::InfiniteFuture()) loop.Arm(this, until());
   }
   void Unlink() noexcept { this->task_->loop().Disarm(this); }
   void GiveBack() noexcept {}
   void DescribeWait(std::string* out) const override {
-    DescribeTimer(this->task_->loop(), until_, out);
+    DescribeTimer(this->task_->loop(), until(), out);
   }
 
  protected:
-  explicit SleepBase(absl::Duration delay) : delay_(delay) {}
-  explicit SleepBase(LoopTime until) : until_(until), absolute_(true) {}
+  explicit SleepBase(absl::Duration delay)
+      : absolute_(false), time_(DelayNanoseconds(delay)) {}
+  explicit SleepBase(LoopTime until)
+      : absolute_(true), time_(until.Nanoseconds()) {}
   SleepBase(SleepBase&& other) noexcept
       : LeafAwaiter<Derived>(std::move(other)),
         TimerNode(),
-        delay_(other.delay_),
-        until_(other.until_),
-        absolute_(other.absolute_) {}
+        absolute_(other.absolute_),
+        time_(other.time_) {}
   ~SleepBase() = default;
 
  private:
   void Fire() noexcept override { this->Grant(); }
+  LoopTime until() const { return LoopTime::FromNanoseconds(time_); }
 
-  absl::Duration delay_;
-  LoopTime until_;
-  bool absolute_ = false;
+  // In this order: the flag lies in the padding of the node.
+  const bool absolute_;
+  int64_t time_;  // the delay; once armed, and if absolute, the deadline
 };
 
 class SleepAwaiter final : public SleepBase<SleepAwaiter> {
@@ -120,7 +139,7 @@ class SleepForAwaiter final : public SleepBase<SleepForAwaiter<T>> {
   return internal::YieldAwaiter();
 }
 
-// Suspends for `delay`, which counts from the await.
+// Suspends for `delay`, which counts from the await. asyncio: sleep (A78).
 [[nodiscard("co_await it")]] inline internal::SleepAwaiter Sleep(
     absl::Duration delay) {
   return internal::SleepAwaiter(delay);

@@ -4,8 +4,7 @@
 // callbacks capture it when they are registered and run in it (A147). What is
 // in a context is known to task/context_var.h only. Null is the empty context.
 //
-// Threads: contexts are immutable or owned by one task at a time, their count
-// is
+// Threads: a context belongs to one task or callback at a time; its count is
 //   atomic because a thread pool's job takes one along.
 // Lifetime: counted.
 
@@ -22,7 +21,8 @@ class ContextBase {
   ContextBase() = default;
   ContextBase(const ContextBase&) = delete;
   ContextBase& operator=(const ContextBase&) = delete;
-  // A context of its own with the same values; O(1). Asyncio: copy_context().
+  // A context of its own with the same values, null if there are none; O(1).
+  // asyncio: copy_context().
   virtual ContextBase* Copy() const = 0;
   void Ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() noexcept {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
 
 namespace coil::internal {
@@ -48,11 +49,19 @@ void HandleState::Invoke() {
   } catch (const abi::__forced_unwind&) {
     throw;  // the thread is being cancelled; swallowing it would abort
   } catch (...) {
+    ReportException();
+  }
+}
+
+void HandleState::ReportException() noexcept {
+  try {
     ExceptionContext context("Exception in callback " + Describe());
     context.exception = std::current_exception();
     context.handle = Describe();
     context.loop = &core_->loop();
     core_->Report(context);
+  } catch (...) {
+    WriteDiagnostic("coil: exception in a callback, and no memory to say more");
   }
 }
 

@@ -4,8 +4,8 @@
 // counted allocation. It is a node of the ready queue; the kinds that wait for
 // a time or come from another thread add their nodes.
 //
-// Threads: the count and the state are atomic, because a handle of
-//   CallSoonThreadSafe() may be cancelled and dropped anywhere.
+// Threads: the loop's, but for the kind that is shared with other threads: a
+//   handle of CallSoonThreadSafe() may be cancelled and dropped anywhere.
 // Lifetime: counted; a queue that holds it holds a count.
 
 #ifndef COIL_LOOP_INTERNAL_HANDLE_STATE_H_
@@ -31,18 +31,37 @@ class HandleState : public Runnable {
  public:
   using Function = absl::AnyInvocable<void()>;
 
-  // `what` is the name of the call that made it, a literal.
+  // `what` is the name of the call that made it, a literal. One count is the
+  // caller's.
   HandleState(LoopCore* core, Function function, const char* what,
-              std::source_location where)
-      : function_(std::move(function)),
-        context_(t_context),
+              std::source_location where, bool shared = false)
+      : shared_(shared),
+        function_(std::move(function)),
+        context_(CaptureContext()),
         core_(core),
         what_(what),
         where_(where) {}
 
-  void Ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  // As it was made, with one count for the caller and one for a queue.
+  void CountQueue() noexcept { count_.store(2, std::memory_order_relaxed); }
+  void Ref() noexcept {
+    if (shared_) {
+      count_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      count_.store(count_.load(std::memory_order_relaxed) + 1,
+                   std::memory_order_relaxed);
+    }
+  }
   void Unref() noexcept {
-    if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    uint32_t left = 0;
+    if (shared_) {
+      left = count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    } else {
+      // Two locked instructions for each callback are a good part of its price.
+      left = count_.load(std::memory_order_relaxed) - 1;
+      count_.store(left, std::memory_order_relaxed);
+    }
+    if (left == 0) delete this;
   }
 
   // Once it returns true, the callable is destroyed and will never run.
@@ -65,7 +84,9 @@ class HandleState : public Runnable {
   void Drop() noexcept;
   // Calls the callable in its context and reports what it throws.
   void Invoke();
+  void ReportException() noexcept;
 
+  const bool shared_;  // with other threads
   Function function_;
   ContextRef context_;
   LoopCore* core_;
@@ -89,7 +110,9 @@ class TimerState final : public HandleState, public TimerNode {
 // Of CallSoonThreadSafe().
 class PostState final : public HandleState, public PostNode {
  public:
-  using HandleState::HandleState;
+  PostState(LoopCore* core, Function function, const char* what,
+            std::source_location where)
+      : HandleState(core, std::move(function), what, where, true) {}
   bool Cancel() noexcept override;
   void Run() override;
   void Deliver() noexcept override { core_->Schedule(this); }

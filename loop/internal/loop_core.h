@@ -81,6 +81,27 @@ class OwnedRunnable : public Runnable {
   OwnedRunnable* next_owned_ = nullptr;
 };
 
+// Something outside of all tasks that must let go of the loop before it goes: a
+// descriptor that is registered with its poller.
+class LoopResource {
+ public:
+  LoopResource() = default;
+  LoopResource(const LoopResource&) = delete;
+  LoopResource& operator=(const LoopResource&) = delete;
+
+  // The loop is closing; its tasks are gone, the poller is still there. The
+  // resource was detached.
+  virtual void OnLoopClose() noexcept = 0;
+
+ protected:
+  ~LoopResource() = default;
+
+ private:
+  friend class LoopCore;
+  LoopResource* previous_resource_ = nullptr;
+  LoopResource* next_resource_ = nullptr;
+};
+
 class LoopCore {
  public:
   explicit LoopCore(EventLoop* loop) : loop_(loop) {}
@@ -131,10 +152,39 @@ class LoopCore {
   OwnedRunnable* FirstOwned() const { return owned_first_; }
   size_t OwnedCount() const { return owned_count_; }
 
+  // For tests and tools: timers that are armed, and whether anything is ready.
+  size_t TimerCount() const { return timers_.size(); }
+  bool HasReady() const { return !ready_.empty(); }
+
+  // Resources, to be detached before they die, or by the close of the loop.
+  void Attach(LoopResource* node) noexcept {
+    node->next_resource_ = resources_;
+    if (resources_ != nullptr) resources_->previous_resource_ = node;
+    resources_ = node;
+  }
+  void Detach(LoopResource* node) noexcept {
+    (node->previous_resource_ != nullptr
+         ? node->previous_resource_->next_resource_
+         : resources_) = node->next_resource_;
+    if (node->next_resource_ != nullptr) {
+      node->next_resource_->previous_resource_ = node->previous_resource_;
+    }
+    node->previous_resource_ = node->next_resource_ = nullptr;
+  }
+
   // Work that runs outside of the loop (a thread) and will post. While it is
   // pending a virtual clock does not skip ahead.
   void BeginExternal() noexcept { ++external_; }
   void EndExternal() noexcept { --external_; }
+
+  // Takes in what other threads have posted.
+  void DrainInbox() noexcept {
+    for (PostNode* node = remote_->inbox().Drain(); node != nullptr;) {
+      PostNode* next = node->next_post;  // the node may die
+      node->Deliver();
+      node = next;
+    }
+  }
 
   const std::shared_ptr<LoopRemote>& remote() const { return remote_; }
 
@@ -171,6 +221,7 @@ class LoopCore {
   size_t owned_count_ = 0;
   OwnedRunnable* owned_first_ = nullptr;
   OwnedRunnable* owned_last_ = nullptr;
+  LoopResource* resources_ = nullptr;
   Clock* clock_ = nullptr;
   TimerQueue timers_;
   std::shared_ptr<LoopRemote> remote_;

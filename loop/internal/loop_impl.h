@@ -48,6 +48,10 @@ class DescriptorWatch final : public Poller::Watch {
 namespace coil {
 
 struct EventLoop::Impl {
+  static constexpr char kForkedText[] =
+      "the event loop belongs to the parent of this forked process; make a new "
+      "one in the child";
+
   explicit Impl(EventLoop& loop) : loop(loop), core(loop.core_) {}
 
   void Run();
@@ -64,8 +68,9 @@ struct EventLoop::Impl {
   void Sleep(LoopTime wake);
   void SleepFor(absl::Duration timeout);
   void FireTimers();
-  void DrainInbox();
-  void UpdateObserved();
+  void UpdateObserved() noexcept;
+  void AttachProbe(internal::StallProbe* attached);
+  void DetachProbe() noexcept;
   void CheckThread(const char* operation) const;
   void AddDescriptor(int fd, Callback f, Where where, bool reader);
   bool RemoveDescriptor(int fd, bool reader);

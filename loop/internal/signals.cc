@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -65,6 +66,9 @@ struct SignalSlot {
   // How many threads are inside of the handler of this signal.
   std::atomic<int> inside{0};
   std::atomic<bool> taken{false};
+  // Written before the handler is installed.
+  struct sigaction previous{};
+  std::atomic<uint32_t> fork_generation{0};
 };
 
 constinit SignalSlot g_slots[kSignals];
@@ -84,6 +88,15 @@ void (*g_announce)(void* owner) noexcept = nullptr;
 extern "C" void CoilSignalHandler(int signal) {
   const int saved = errno;
   SignalSlot& slot = g_slots[signal];
+  if (slot.fork_generation.load(std::memory_order_relaxed) !=
+      ForkGeneration()) {
+    // In a forked child, the signal does what it did before there was a loop.
+    // It is blocked here, and comes again after the return.
+    ::sigaction(signal, &slot.previous, nullptr);
+    ::raise(signal);
+    errno = saved;
+    return;
+  }
   // Sequentially consistent with Remove(): either it sees us inside and waits,
   // or we see that there is no owner any more.
   slot.inside.fetch_add(1, std::memory_order_seq_cst);
@@ -136,13 +149,17 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
   };
   handlers_.reserve(handlers_.size() + 1);
   slot.pending.store(false, std::memory_order_relaxed);
+  // Asked first, so that the handler never sees a half-written answer.
+  if (Sys().sigaction(signal, nullptr, &slot.previous) != 0) {
+    throw OsError(errno, "sigaction", std::to_string(signal));
+  }
+  slot.fork_generation.store(ForkGeneration(), std::memory_order_relaxed);
   slot.owner.store(post_.get(), std::memory_order_seq_cst);
   struct sigaction action{};
   action.sa_handler = CoilSignalHandler;
   sigfillset(&action.sa_mask);
   action.sa_flags = SA_RESTART;  // as asyncio: user code sees no EINTR
-  struct sigaction previous{};
-  if (Sys().sigaction(signal, &action, &previous) != 0) {
+  if (Sys().sigaction(signal, &action, nullptr) != 0) {
     const int error = errno;
     if (error == EINVAL) {
       throw std::runtime_error("AddSignalHandler: signal " +
@@ -151,7 +168,7 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
     throw OsError(error, "sigaction", std::to_string(signal));
   }
   release.slot = nullptr;
-  handlers_.push_back(Entry{signal, std::move(handler), previous});
+  handlers_.push_back(Entry{signal, std::move(handler)});
 }
 
 bool LoopSignals::Remove(int signal) noexcept {
@@ -160,7 +177,7 @@ bool LoopSignals::Remove(int signal) noexcept {
                    [signal](const Entry& e) { return e.signal == signal; });
   if (at == handlers_.end()) return false;
   SignalSlot& slot = g_slots[signal];
-  Sys().sigaction(signal, &at->previous, nullptr);
+  Sys().sigaction(signal, &slot.previous, nullptr);
   slot.owner.store(nullptr, std::memory_order_seq_cst);
   // Another thread may be in the handler with the owner in its hand. It cannot
   // be this one: the handler would have to return first.

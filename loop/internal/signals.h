@@ -13,7 +13,6 @@
 #ifndef COIL_LOOP_INTERNAL_SIGNALS_H_
 #define COIL_LOOP_INTERNAL_SIGNALS_H_
 
-#include <csignal>
 #include <memory>
 #include <vector>
 
@@ -44,7 +43,6 @@ class LoopSignals {
   struct Entry {
     int signal;
     HandleRef handler;
-    struct sigaction previous;
   };
   struct PostDeleter {
     void operator()(Post* post) const noexcept;

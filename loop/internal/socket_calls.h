@@ -1,8 +1,8 @@
 // coil/loop/internal/socket_calls.h
 //
 // The system calls of sockets, files and processes that only `net` makes: the
-// second half of the seam of syscalls.h, apart from it so that a program without a
-// socket links none.
+// second half of the seam of syscalls.h, apart from it so that a program
+// without a socket links none.
 //
 // Threads: the table is swapped while nothing uses it; reading it is safe
 //   everywhere.
@@ -51,8 +51,8 @@ struct SocketTable {
                      const addrinfo* hints, addrinfo** result);
   void (*freeaddrinfo)(addrinfo* result);
   int (*getnameinfo)(const sockaddr* address, socklen_t size, char* host,
-                     socklen_t host_size, char* service,
-                     socklen_t service_size, int flags);
+                     socklen_t host_size, char* service, socklen_t service_size,
+                     int flags);
 };
 
 // The real ones.
@@ -70,8 +70,7 @@ inline const SocketTable& SockSys() noexcept {
 class ScopedSocketCalls {
  public:
   explicit ScopedSocketCalls(const SocketTable* table)
-      : previous_(
-            g_socket_calls.exchange(table, std::memory_order_acq_rel)) {}
+      : previous_(g_socket_calls.exchange(table, std::memory_order_acq_rel)) {}
   ScopedSocketCalls(const ScopedSocketCalls&) = delete;
   ScopedSocketCalls& operator=(const ScopedSocketCalls&) = delete;
   ~ScopedSocketCalls() {

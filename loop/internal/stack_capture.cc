@@ -103,7 +103,7 @@ extern "C" void CoilStackSignalHandler(int, siginfo_t*, void*) {
 struct Installed {
   int users = 0;
   int signal = 0;
-  struct sigaction previous {};
+  struct sigaction previous{};
 };
 
 Installed& TheInstalled() {
@@ -121,10 +121,8 @@ std::string Symbol(void* pc) {
   return line;
 }
 
-// The frames of the handler itself and of the trampoline of the kernel.
-bool IsOurs(const std::string& frame) {
-  return frame.find("CoilStackSignalHandler") != std::string::npos ||
-         frame.find("__restore_rt") != std::string::npos;
+bool IsHandler(const std::string& frame) {
+  return frame.find("CoilStackSignalHandler") != std::string::npos;
 }
 
 }  // namespace
@@ -145,7 +143,7 @@ StackSignal::StackSignal(int signal) {
   // handler.
   Request warm_up;
   _Unwind_Backtrace(AddFrame, &warm_up);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = CoilStackSignalHandler;
   action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
   sigfillset(&action.sa_mask);
@@ -199,10 +197,14 @@ bool CaptureStack(const LoopCore& core, const StallProbe& probe, uint64_t step,
   for (int i = 0; i < request.frames; ++i) {
     result.frames.push_back(Symbol(request.pcs[i]));
   }
-  // What lies above the interrupted function is the capture itself.
-  const auto last_of_ours =
-      std::find_if(result.frames.rbegin(), result.frames.rend(), IsOurs);
-  result.frames.erase(result.frames.begin(), last_of_ours.base());
+  // Above the interrupted function lie the capture, the handler, and the
+  // kernel's trampoline, which has no name.
+  auto handler =
+      std::find_if(result.frames.begin(), result.frames.end(), IsHandler);
+  for (int i = 0; i < 2 && handler != result.frames.end(); ++i) ++handler;
+  if (handler != result.frames.end()) {
+    result.frames.erase(result.frames.begin(), handler);
+  }
   return true;
 }
 

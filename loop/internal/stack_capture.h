@@ -33,8 +33,9 @@ struct CapturedStack {
   std::vector<std::string> frames;
 };
 
-// Asks the thread of `probe`, which runs `core`, and waits for the answer at most
-// `patience`. False if the step `step` is over, or the thread does not answer.
+// Asks the thread of `probe`, which runs `core`, and waits for the answer at
+// most `patience`. False if the step `step` is over, or the thread does not
+// answer.
 bool CaptureStack(const LoopCore& core, const StallProbe& probe, uint64_t step,
                   int signal, absl::Duration patience, CapturedStack& result);
 

@@ -2,8 +2,8 @@
 //
 // What a loop shows to its watchdog: which step it is in. The step counter is
 // written by the loop's thread before and after each step and read by the
-// watchdog's; the node is looked at only by a signal handler in the loop's thread,
-// while its Run() is on the stack there.
+// watchdog's; the node is looked at only by a signal handler in the loop's
+// thread, while its Run() is on the stack there.
 //
 // Threads: as above. StallDetector: the watchdog's.
 

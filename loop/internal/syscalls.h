@@ -5,8 +5,8 @@
 // write. Those that concern sockets are in socket_calls.h, because a program
 // without a socket must not link any.
 //
-// Threads: the table is swapped while no loop runs; reading it is safe
-// everywhere. Lifetime: a table outlives its use.
+// Threads: the table is swapped while no loop runs; any thread may read it.
+// Lifetime: a table outlives its use.
 
 #ifndef COIL_LOOP_INTERNAL_SYSCALLS_H_
 #define COIL_LOOP_INTERNAL_SYSCALLS_H_

@@ -20,7 +20,18 @@ void* FramePool::AllocateSlow(size_t size) {
     limit_ = kBytesPerClass / kGranule;
     t_retirer.Touch();
   }
-  return ::operator new(size);
+  return AllocateLarge(size);
+}
+
+void* FramePool::AllocateLarge(size_t size) {
+  void* p = ::operator new(size);
+  ++obtained_;
+  return p;
+}
+
+void FramePool::FreeSlow(void* p) noexcept {
+  --obtained_;
+  ::operator delete(p);
 }
 
 void FramePool::Trim() noexcept {
@@ -28,7 +39,7 @@ void FramePool::Trim() noexcept {
     while (list.head != nullptr) {
       Block* block = list.head;
       list.head = block->next;
-      ::operator delete(block);
+      FreeSlow(block);
     }
     list.count = 0;
   }

@@ -51,7 +51,7 @@ class FramePool {
       }
       return AllocateSlow(index * kGranule);
     }
-    return ::operator new(size);
+    return AllocateLarge(size);
   }
 
   void Free(void* p, size_t size) noexcept {
@@ -65,17 +65,19 @@ class FramePool {
         ++list.count;
         return;
       }
-      ::operator delete(p);
-      return;
     }
-    ::operator delete(p);
+    FreeSlow(p);
   }
 
   void Trim() noexcept;    // gives everything that is kept back
   void Retire() noexcept;  // Trim, and keep nothing from now on
 
-  // For tests: blocks that are kept.
+  // For tests: blocks that are kept, and that are in use. A block that another
+  // thread frees counts there. Only the slow paths count, so it costs nothing.
   size_t Kept() const noexcept;
+  ptrdiff_t InUse() const noexcept {
+    return obtained_ - static_cast<ptrdiff_t>(Kept());
+  }
 
  private:
   struct Block {
@@ -86,24 +88,39 @@ class FramePool {
     size_t count = 0;
   };
   void* AllocateSlow(size_t size);
+  void* AllocateLarge(size_t size);
+  void FreeSlow(void* p) noexcept;
 
   List lists_[kClasses] = {};
   // In granules; zero until the destructor of this thread's pool is registered,
   // and again after the thread has ended.
   size_t limit_ = 0;
+  // Blocks from operator new that were not given back to it.
+  ptrdiff_t obtained_ = 0;
   bool registered_ = false;
 };
 
 inline constinit thread_local FramePool t_frame_pool;
 
 #if COIL_FRAME_POOL
+// Coroutine frames and task cores of this thread, for the leak checks of tests.
+inline ptrdiff_t LiveFrames() noexcept { return t_frame_pool.InUse(); }
 inline void* AllocateFrame(size_t size) { return t_frame_pool.Allocate(size); }
 inline void FreeFrame(void* p, size_t size) noexcept {
   t_frame_pool.Free(p, size);
 }
 #else
-inline void* AllocateFrame(size_t size) { return ::operator new(size); }
-inline void FreeFrame(void* p, size_t) noexcept { ::operator delete(p); }
+inline constinit thread_local ptrdiff_t t_live_frames = 0;
+inline ptrdiff_t LiveFrames() noexcept { return t_live_frames; }
+inline void* AllocateFrame(size_t size) {
+  void* p = ::operator new(size);
+  ++t_live_frames;
+  return p;
+}
+inline void FreeFrame(void* p, size_t) noexcept {
+  --t_live_frames;
+  ::operator delete(p);
+}
 #endif
 
 // Gives a class the pool as its allocator.

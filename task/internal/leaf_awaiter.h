@@ -79,15 +79,16 @@ class LeafBase : public Leaf {
   Wait wait_ = Wait::kIdle;
 };
 
-template <class Derived>
-class LeafAwaiter : public LeafBase {
+// `Base` adds what several awaiters share, for example a place in one queue.
+template <class Derived, class Base = LeafBase>
+class LeafAwaiter : public Base {
  public:
   void Validate() const noexcept {}
 
   bool await_ready() {
     derived().Validate();
-    if (task_->SpendBudget()) [[unlikely]] {
-      wait_ = Wait::kGiveWay;
+    if (this->task_->SpendBudget()) [[unlikely]] {
+      this->wait_ = Wait::kGiveWay;
       return false;
     }
     return derived().Ready();
@@ -96,23 +97,23 @@ class LeafAwaiter : public LeafBase {
   template <class P>
   COIL_AWAIT_SUSPEND void await_suspend(std::coroutine_handle<P> self) {
     PromiseBase* promise = &self.promise();
-    if (task_->TakeMustCancel()) [[unlikely]] {
+    if (this->task_->TakeMustCancel()) [[unlikely]] {
       // A request from before: this await blocks, so it is delivered here.
-      wait_ = Wait::kCancelled;
-      task_->SuspendScheduled(promise);
+      this->wait_ = Wait::kCancelled;
+      this->task_->SuspendScheduled(promise);
       return;
     }
-    if (wait_ == Wait::kGiveWay) [[unlikely]] {
-      task_->SuspendForRetry(this, promise);
+    if (this->wait_ == Wait::kGiveWay) [[unlikely]] {
+      this->task_->SuspendForRetry(this, promise);
       return;
     }
-    wait_ = Wait::kArmed;
-    task_->SuspendOn(this, promise);
+    this->wait_ = Wait::kArmed;
+    this->task_->SuspendOn(this, promise);
     derived().Arm();
   }
 
   decltype(auto) await_resume() {
-    if (wait_ != Wait::kIdle) FinishWait();
+    if (this->wait_ != Wait::kIdle) FinishWait();
     return derived().Take();
   }
 
@@ -122,51 +123,54 @@ class LeafAwaiter : public LeafBase {
   template <class D = Derived>
     requires requires(D& d) { d.TakeResult(); }
   auto TakeSlot() {
-    if (wait_ != Wait::kIdle) FinishWait();
+    if (this->wait_ != Wait::kIdle) FinishWait();
     return derived().TakeResult();
   }
 
   bool OnCancel() noexcept override {
     derived().Unlink();
-    wait_ = Wait::kCancelled;
+    this->wait_ = Wait::kCancelled;
     return true;
   }
 
   bool OnRetry() noexcept override {
     if (derived().Ready()) {
-      wait_ = Wait::kGranted;
+      this->wait_ = Wait::kGranted;
       return true;
     }
-    wait_ = Wait::kArmed;
-    task_->SuspendOn(this, task_->top());
+    this->wait_ = Wait::kArmed;
+    this->task_->SuspendOn(this, this->task_->top());
     derived().Arm();
     return false;
   }
 
  protected:
+  using Base::Base;
   LeafAwaiter() = default;
   LeafAwaiter(LeafAwaiter&&) = default;
   ~LeafAwaiter() = default;
 
   // The frame goes away: leaves the queue, or returns the grant.
   void Dispose() noexcept {
-    if (wait_ == Wait::kArmed) {
+    if (this->wait_ == Wait::kArmed) {
       derived().Unlink();
-    } else if (wait_ == Wait::kGranted) {
+    } else if (this->wait_ == Wait::kGranted) {
       derived().GiveBack();
     }
-    wait_ = Wait::kDone;
+    this->wait_ = Wait::kDone;
   }
 
  private:
+  using Wait = typename Base::Wait;
   Derived& derived() { return static_cast<Derived&>(*this); }
 
   void FinishWait() {
-    const Wait wait = std::exchange(wait_, Wait::kDone);
+    const Wait wait = std::exchange(this->wait_, Wait::kDone);
     // Both kinds of request are one cancellation.
-    if (task_->TakeMustCancel() || wait == Wait::kCancelled) [[unlikely]] {
+    if (this->task_->TakeMustCancel() || wait == Wait::kCancelled)
+        [[unlikely]] {
       if (wait == Wait::kGranted) derived().GiveBack();
-      task_->ThrowCancelled();
+      this->task_->ThrowCancelled();
     }
   }
 };

@@ -1,7 +1,10 @@
 #include "coil/task/internal/task_core.h"
 
+#include <cxxabi.h>
+
 #include <atomic>
 #include <stdexcept>
+#include <typeinfo>
 
 #include "absl/strings/str_cat.h"
 #include "coil/loop/event_loop.h"
@@ -9,7 +12,34 @@
 namespace coil::internal {
 namespace {
 
-std::atomic<uint32_t> g_next_id{1};
+// Ids are unique in the process. A thread takes a block of them at once, because a
+// locked instruction for each task would be seen.
+constexpr uint32_t kIdBlock = 1024;
+std::atomic<uint32_t> g_next_block{0};
+constinit thread_local uint32_t t_next_id = 0;
+
+uint32_t NextId() {
+  if (t_next_id % kIdBlock == 0) {
+    t_next_id =
+        g_next_block.fetch_add(1, std::memory_order_relaxed) * kIdBlock;
+  }
+  return ++t_next_id;
+}
+
+bool IsKeyboardInterrupt(const std::exception_ptr& error) noexcept {
+#if defined(__GLIBCXX__)
+  const std::type_info* type = error.__cxa_exception_type();
+  return type != nullptr && *type == typeid(KeyboardInterrupt);
+#else
+  try {
+    std::rethrow_exception(error);
+  } catch (const KeyboardInterrupt&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+#endif
+}
 
 // When the slice of the step that runs in this thread began, in nanoseconds.
 thread_local int64_t t_slice_started = 0;
@@ -29,7 +59,7 @@ FutureCore::FutureCore(LoopCore& loop, bool is_task,
                        std::source_location created)
     : loop_(&loop),
       created_(created),
-      id_(g_next_id.fetch_add(1, std::memory_order_relaxed)),
+      id_(NextId()),
       created_ms_(
           static_cast<uint32_t>(loop.LastNow().Nanoseconds() / 1000000)),
       is_task_(is_task) {}
@@ -78,8 +108,7 @@ void FutureCore::Finish(State state) noexcept {
   }
 }
 
-void FutureCore::ReportUnretrieved() noexcept {
-  if (state_ != State::kFailed || retrieved_) return;
+void FutureCore::ReportUnretrievedSlow() noexcept {
   ExceptionContext context(absl::StrCat(is_task_ ? "Task" : "Future",
                                         " exception was never retrieved"));
   context.exception = StoredError();
@@ -199,6 +228,9 @@ bool TaskCore::SliceUsedUp() noexcept {
 }
 
 void TaskCore::Run() {
+  if (t_step_observer != nullptr) [[unlikely]] {
+    t_step_observer->OnResume(*this);
+  }
   TaskCore* const previous = std::exchange(t_current_task, this);
   ContextBase* const entered = context();
   ContextBase* const previous_context = std::exchange(t_context, entered);
@@ -247,7 +279,7 @@ void TaskCore::Run() {
 
 void TaskCore::StartEagerly() { Run(); }
 
-void TaskCore::Complete() noexcept {
+void TaskCore::Complete() {
   State state = TakeOutcome(top_);
   top_ = nullptr;
   if (must_cancel_ && state == State::kDone) {
@@ -256,7 +288,21 @@ void TaskCore::Complete() noexcept {
     StoreCancelled();
     state = State::kCancelled;
   }
-  FinishAs(state);
+  if (state == State::kFailed) [[unlikely]] {
+    FinishFailed();
+  } else {
+    FinishAs(state);
+  }
+}
+
+// An error that leaves the loop is stored, too, and is no surprise to anybody
+// (A34).
+void TaskCore::FinishFailed() {
+  const std::exception_ptr error = StoredError();
+  const bool leaves = IsKeyboardInterrupt(error);
+  if (leaves) retrieved_ = true;
+  FinishAs(State::kFailed);
+  if (leaves) std::rethrow_exception(error);
 }
 
 void TaskCore::FinishAs(State state) noexcept {

@@ -178,7 +178,12 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
 
   // Stores the state and tells those who wait.
   void Finish(State state) noexcept;
-  void ReportUnretrieved() noexcept;
+  void ReportUnretrieved() noexcept {
+    if (state_ == State::kFailed && !retrieved_) [[unlikely]] {
+      ReportUnretrievedSlow();
+    }
+  }
+  void ReportUnretrievedSlow() noexcept;
 
   struct Extras {
     std::string name;
@@ -244,9 +249,14 @@ class RefPtr {
   Core* core_ = nullptr;
 };
 
-// Sees each step of a task end. The cancel injection and the tracer use it.
+// Sees each step of a task begin and end. The cancel injection and the tracer
+// use it.
 class StepObserver {
  public:
+  // `task` is about to go on.
+  virtual void OnResume(TaskCore& task) { static_cast<void>(task); }
+  // It is suspended again, or its coroutine has ended (kFinished). May throw
+  // what leaves the loop, unless it has ended.
   virtual void OnStep(TaskCore& task) = 0;
 
  protected:
@@ -367,7 +377,8 @@ class TaskCore : public FutureCore {
   void CountCancel(std::string_view message);
   std::coroutine_handle<> TransferSlow(PromiseBase* next) noexcept;
   bool SliceUsedUp() noexcept;
-  void Complete() noexcept;
+  void Complete();
+  void FinishFailed();
   void FinishAs(State state) noexcept;
   // Destroys the frames from the leaf to the root, without recursion.
   void DestroyChain() noexcept;

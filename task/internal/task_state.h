@@ -32,7 +32,13 @@ bool IsCancelledError(const std::exception_ptr& error) noexcept;
 [[noreturn]] void ThrowNotDone(const FutureCore& core);
 [[noreturn]] void ThrowAlreadyDone(const FutureCore& core);
 // Throws std::runtime_error: a task awaits itself, or a future of another loop.
-void CheckAwaitable(const FutureCore* core, const TaskCore* task);
+[[noreturn]] void ThrowNotAwaitable(const FutureCore* core,
+                                    const TaskCore* task);
+inline void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
+  if (core == task || &core->loop() != &task->loop()) [[unlikely]] {
+    ThrowNotAwaitable(core, task);
+  }
+}
 void DescribeAwaited(const FutureCore& core, std::string* out);
 
 template <class T>

@@ -1,7 +1,9 @@
 #!/bin/sh
-# check.sh LOG SOURCE: whether the compiler's output in LOG is the failure that SOURCE announces with "// EXPECT-ERROR: regex".
+# check.sh LOG SOURCE [REGEX]: whether the compiler's output in LOG is the failure that is expected, by REGEX or by the lines
+# "// EXPECT-ERROR: regex" of SOURCE.
 log=$1
 source=$2
+expectations=${TEST_TMPDIR:-/tmp}/expected.$$
 fail() {
   echo "$source: $1"
   echo "---- the compiler said:"
@@ -15,9 +17,13 @@ case $last in
   "exit code: "*) ;;
   *) fail "no result" ;;
 esac
-grep -q '// EXPECT-ERROR: ' "$source" || fail "says nothing of what it expects (// EXPECT-ERROR: regex)"
-sed -n 's|^.*// EXPECT-ERROR: ||p' "$source" >"${TEST_TMPDIR:-/tmp}/expected.$$"
+if [ -n "$3" ]; then
+  printf '%s\n' "$3" >"$expectations"
+else
+  sed -n 's|^.*// EXPECT-ERROR: ||p' "$source" >"$expectations"
+fi
+[ -s "$expectations" ] || fail "nothing says what is expected (// EXPECT-ERROR: regex)"
 while IFS= read -r expected; do
   grep -Eq -e "$expected" "$log" || fail "the message lacks: $expected"
-done <"${TEST_TMPDIR:-/tmp}/expected.$$"
+done <"$expectations"
 echo "$source: fails as it must"

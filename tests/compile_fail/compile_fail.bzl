@@ -35,22 +35,31 @@ def _compile_fail_test_impl(ctx):
         if flag != "-c"
     ] + ["-fsyntax-only"]
 
+    # g++ leaves coroutines on if another standard follows -std=c++20, so the standard is replaced, not repeated.
+    new_standard = [flag for flag in ctx.attr.bad_copts if flag.startswith("-std=")]
+    bad_command = [
+        flag
+        for flag in command
+        if not (new_standard and flag.startswith("-std="))
+    ] + ctx.attr.bad_copts
+
     log = ctx.actions.declare_file(ctx.label.name + ".log")
     ctx.actions.run_shell(
         inputs = depset([source], transitive = [context.headers, toolchain.all_files]),
         outputs = [log],
         # The source as it is must compile, or the failure would prove nothing; then it must fail.
         command = """
-log=$1; shift
-bad_flags=$1; shift
-if "$@" >"$log" 2>&1; then
-  "$@" $bad_flags >"$log" 2>&1
+log=$1
+count=$2
+shift 2
+if "${@:1:$count}" >"$log" 2>&1; then
+  "${@:$count + 1}" >"$log" 2>&1
   echo "exit code: $?" >>"$log"
 else
   echo "does not compile without the mistake" >>"$log"
 fi
 """,
-        arguments = [log.path, " ".join(ctx.attr.bad_copts)] + command,
+        arguments = [log.path, str(len(command))] + command + bad_command,
         env = cc_common.get_environment_variables(
             feature_configuration = features,
             action_name = action,
@@ -63,7 +72,7 @@ fi
     script = ctx.actions.declare_file(ctx.label.name + ".sh")
     ctx.actions.write(
         script,
-        "#!/bin/sh\nexec sh %s %s %s\n" % (ctx.file._check.short_path, log.short_path, source.short_path),
+        "#!/bin/sh\nexec sh %s %s %s '%s'\n" % (ctx.file._check.short_path, log.short_path, source.short_path, ctx.attr.expected),
         is_executable = True,
     )
     return [DefaultInfo(
@@ -76,6 +85,7 @@ _compile_fail_test = rule(
     attrs = {
         "bad_copts": attr.string_list(),
         "deps": attr.label_list(providers = [CcInfo]),
+        "expected": attr.string(),
         "src": attr.label(allow_single_file = [".cc"], mandatory = True),
         "_cc_toolchain": attr.label(default = "@bazel_tools//tools/cpp:current_cc_toolchain"),
         "_check": attr.label(default = "//tests/compile_fail:check.sh", allow_single_file = True),
@@ -85,18 +95,21 @@ _compile_fail_test = rule(
     test = True,
 )
 
-def coil_compile_fail_test(name, src, deps = [], bad_copts = ["-DCOMPILE_FAIL"], tags = [], **kwargs):
+def coil_compile_fail_test(name, src, deps = [], bad_copts = ["-DCOMPILE_FAIL"], expected = "", tags = [], **kwargs):
     """A test that `src` compiles as it is, and fails with `bad_copts`, by default with the code under #ifdef COMPILE_FAIL.
 
     The source says what the compiler must print, one extended regular expression on each line:
 
         // EXPECT-ERROR: Run\\(\\) may not be called from a coroutine
+
+    or `expected` is the only such expression.
     """
     _compile_fail_test(
         name = name,
         src = src,
         deps = deps,
         bad_copts = bad_copts,
+        expected = expected,
         size = "small",
         tags = tags + ["build_check"],
         **kwargs

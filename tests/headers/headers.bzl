@@ -54,6 +54,9 @@ def coil_snippets_test(name, sources, deps = []):
             "-Wno-unused-variable",
             "-Wno-unused-but-set-variable",
             "-Wno-unused-function",
+            # g++, about lambdas: for it the examples are not in the main file, because they keep the line numbers of their document.
+            "-Wno-subobject-linkage",
+            "-Wno-unknown-warning-option",
         ],
         # Of abseil they may use whatever coil's headers bring along.
         features = ["-layering_check"],

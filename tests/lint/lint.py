@@ -505,8 +505,8 @@ def check_lines(path, lines, findings):
         if in_test or package == 'examples':
             if (re.search(r'\b\w*port\w*\s*(=|\{|\()\s*[1-9]\d{2,4}\b', code, re.I) or
                     re.search(r'\bhtons\(\s*[1-9]', code) or
-                    re.search(r'"(127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1?\]):[1-9]\d*"', code) or
-                    re.search(r'\b(StartServer|OpenConnection|Listen|Bind)\([^;]*,\s*[1-9]\d{3,4}\s*[,)]', code)):
+                    re.search(r'\b(StartServer|OpenConnection|Connect|Listen|Bind)\(.*"[^"]*:[1-9]\d*"', code) or
+                    re.search(r'\b(StartServer|OpenConnection|Connect|Listen|Bind)\(.*,\s*[1-9]\d{3,4}\s*[,)]', code)):
                 findings.add(n, 'fixed-port')
 
 

@@ -1,0 +1,118 @@
+// coil/net/internal/socket_stream.h
+//
+// A ByteStream on a socket, over readiness: registered once, edge-triggered,
+// for both directions. Each call is tried first; a call that found less than
+// it asked for has emptied (or filled) the socket, so nothing is tried again
+// before the next edge:
+//
+//   readable_   set by an edge, cleared by a short or failed recv
+//   at_end_     an end of file or an error lies behind the data: a short recv
+//               does not clear readable_ any more, since no edge will come
+//   writable_   set at first and by an edge, cleared by a short or failed send
+//
+// Threads: the loop's thread only.
+// Lifetime: lets go of the loop when either of them ends.
+
+#ifndef COIL_NET_INTERNAL_SOCKET_STREAM_H_
+#define COIL_NET_INTERNAL_SOCKET_STREAM_H_
+
+#include <netinet/in.h>
+
+#include <string>
+
+#include "absl/types/span.h"
+#include "coil/loop/internal/loop_core.h"
+#include "coil/loop/poller.h"
+#include "coil/net/address.h"
+#include "coil/net/byte_stream.h"
+#include "coil/net/socket.h"
+#include "coil/task/internal/leaf_awaiter.h"
+
+namespace coil::net::internal {
+
+// The address of a peer in 28 bytes: of a Unix socket only that it is one.
+class CompactAddress {
+ public:
+  CompactAddress() = default;
+  explicit CompactAddress(const Address& address) noexcept;
+  Address Get() const noexcept;
+
+ private:
+  sockaddr_in6 bytes_ = {};
+};
+
+class SocketStream final : public ByteStream,
+                           private Poller::Watch,
+                           private coil::internal::LoopResource {
+ public:
+  // Of a connected socket, or one that is connecting. Throws OsError if the
+  // loop cannot watch it, std::runtime_error without a running loop.
+  SocketStream(Socket socket, const Address& peer, bool connecting = false);
+  ~SocketStream() override { Close(false); }
+
+  IoResult TryRead(ReadRequest& request) noexcept override;
+  void StartRead(ReadRequest& request) noexcept override;
+  bool CancelRead() noexcept override;
+  IoResult TryWrite(absl::Span<const iovec> pieces) noexcept override;
+  void StartWrite(WriteRequest& request) noexcept override;
+  bool CancelWrite() noexcept override;
+  void ShutdownWrite() noexcept override;
+  void Close(bool reset) noexcept override;
+  Address PeerName() const override { return peer_.Get(); }
+  Address SockName() const override { return socket_.SockName(); }
+  int Descriptor() const override { return socket_.Descriptor(); }
+
+  // The end of connecting is told to `request` as a write of no bytes.
+  // REQUIRES: connecting().
+  void StartConnect(WriteRequest& request) noexcept { write_ = &request; }
+  bool connecting() const { return connecting_; }
+
+ private:
+  void OnReady(IoEvents events) noexcept override;
+  void OnLoopClose() noexcept override;
+  void FinishConnect() noexcept;
+  IoResult Receive(ReadRequest& request) noexcept;
+
+  Socket socket_;
+  bool connecting_;
+  bool readable_ = false;
+  bool at_end_ = false;
+  bool writable_ = true;
+  coil::internal::LoopCore* loop_;  // null once this is closed
+  Poller* poller_;
+  ReadRequest* read_ = nullptr;
+  WriteRequest* write_ = nullptr;
+  CompactAddress peer_;
+};
+
+// Waits until a stream is connected; gives the errno, zero if it is.
+class ConnectAwaiter final
+    : public coil::internal::LeafAwaiter<ConnectAwaiter>,
+      private ByteStream::WriteRequest {
+ public:
+  explicit ConnectAwaiter(SocketStream& stream) : stream_(stream) {}
+  ConnectAwaiter(ConnectAwaiter&& other) noexcept
+      : LeafAwaiter(std::move(other)), WriteRequest(), stream_(other.stream_) {}
+  ~ConnectAwaiter() { Dispose(); }
+
+  bool Ready() noexcept { return !stream_.connecting(); }
+  void Arm() noexcept { stream_.StartConnect(*this); }
+  void Unlink() noexcept { stream_.CancelWrite(); }
+  void GiveBack() noexcept {}
+  int Take() noexcept { return error_; }
+  void DescribeWait(std::string* out) const override;
+
+ private:
+  size_t WritePieces(absl::Span<iovec>) noexcept override { return 0; }
+  void OnWritten(IoResult result) noexcept override {
+    error_ = result.error();
+    Grant();
+  }
+
+  SocketStream& stream_;
+  int error_ = 0;
+};
+
+}  // namespace coil::net::internal
+
+#endif  // COIL_NET_INTERNAL_SOCKET_STREAM_H_

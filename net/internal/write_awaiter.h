@@ -1,0 +1,114 @@
+// coil/net/internal/write_awaiter.h
+//
+// The leaf awaiter of StreamWriter::Write(): sends at once what can be sent,
+// and waits in the queue of the connection with the rest.
+//
+// Cancellation: see StreamWriter.
+// Threads: the loop's thread only.
+// Lifetime: holds a reference to the connection, borrows the data.
+
+#ifndef COIL_NET_INTERNAL_WRITE_AWAITER_H_
+#define COIL_NET_INTERNAL_WRITE_AWAITER_H_
+
+#include <coroutine>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "coil/net/internal/stream_core.h"
+#include "coil/net/internal/write_queue.h"
+#include "coil/task/internal/leaf_awaiter.h"
+#include "coil/task/internal/result_slot.h"
+
+namespace coil::net::internal {
+
+class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
+                           private WriteQueue::Entry {
+ public:
+  WriteAwaiter(StreamRef core, std::string_view data)
+      : core_(std::move(core)), single_(data), is_single_(true) {}
+  WriteAwaiter(StreamRef core, absl::Span<const std::string_view> pieces)
+      : core_(std::move(core)), pieces_(pieces), is_single_(false) {}
+  WriteAwaiter(WriteAwaiter&& other) noexcept
+      : LeafAwaiter(std::move(other)),
+        Entry(),
+        core_(std::move(other.core_)),
+        single_(other.single_),
+        pieces_(other.pieces_),
+        is_single_(other.is_single_) {}
+  ~WriteAwaiter() { Dispose(); }
+
+  bool await_ready() {
+    Validate();
+    if (core_->TurnUsedUp()) [[unlikely]] {
+      wait_ = Wait::kGiveWay;
+      return false;
+    }
+    return LeafAwaiter::await_ready();
+  }
+
+  template <class P>
+  COIL_AWAIT_SUSPEND void await_suspend(std::coroutine_handle<P> self) {
+    // A cancel from before is delivered instead of the wait: what Ready() has
+    // begun goes on without this task.
+    if (Started() && task_->MustCancel()) [[unlikely]]
+      core_->KeepRest(*this);
+    LeafAwaiter::await_suspend(self);
+  }
+
+  void Validate() const {
+    if (core_->WriteEofCalled()) [[unlikely]] {
+      throw std::runtime_error(
+          "StreamWriter::Write: nothing can be written after WriteEof()");
+    }
+    core_->CheckLoop(task_);
+  }
+  bool Ready() noexcept {
+    error_ = core_->WriteRefused();
+    if (error_ != 0) [[unlikely]]
+      return true;
+    SetPieces(is_single_ ? absl::MakeConstSpan(&single_, 1) : pieces_);
+    if (!core_->QueueEmpty()) return Remaining() == 0;
+    error_ = core_->SendNow(*this);
+    return error_ != 0 || Remaining() == 0;
+  }
+  void Arm() noexcept { core_->Enqueue(*this); }
+  void Unlink() noexcept { core_->Abandon(*this); }
+  void GiveBack() noexcept {}  // it was sent
+  void Take() {
+    if (error_ != 0) [[unlikely]]
+      throw core_->WriteError(error_);
+  }
+  coil::internal::ResultSlot<void> TakeResult() {
+    coil::internal::ResultSlot<void> slot;
+    if (error_ != 0) {
+      slot.SetError(std::make_exception_ptr(core_->WriteError(error_)));
+    }
+    return slot;
+  }
+  void DescribeWait(std::string* out) const override {
+    absl::StrAppend(out, "room to send ", Remaining(), " bytes to ",
+                    core_->PeerText(), " (fd ", core_->stream().Descriptor(),
+                    ")");
+  }
+
+ private:
+  void OnDone(int error) noexcept override {
+    error_ = error;
+    Grant();
+  }
+
+  StreamRef core_;
+  std::string_view single_;
+  absl::Span<const std::string_view> pieces_;
+  int error_ = 0;
+  bool is_single_;
+};
+
+}  // namespace coil::net::internal
+
+#endif  // COIL_NET_INTERNAL_WRITE_AWAITER_H_
