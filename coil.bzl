@@ -22,6 +22,10 @@ def _missing(wanted, present):
 def coil_cc_library(name, hdrs = [], srcs = [], deps = [], copts = [], features = [], visibility = ["//visibility:private"], **kwargs):
     """A cc_library whose headers are included as "coil/<package>/<file>". Private unless told otherwise."""
     package = native.package_name()
+
+    # A program needs coil::Run() besides its lock, sleep or socket. It comes with each of them, so that one target is enough to depend on.
+    if package in ["timers", "sync", "net"] and visibility == ["//visibility:public"]:
+        deps = deps + _missing(["//task:run"], deps)
     cc_library(
         name = name,
         hdrs = hdrs,

@@ -37,10 +37,21 @@ def header_targets(package):
     targets = {}
     for rule in re.findall(r'^coil_cc_library\(\n(.*?)^\)', read(package + '/BUILD'), re.M | re.S):
         name = re.search(r'name = "([^"]+)"', rule).group(1)
+        if name == package:   # the umbrella
+            continue
         headers = re.search(r'\bhdrs = (\[.*?\])', rule, re.S)
         for header in re.findall(r'"([\w/]+)\.h"', headers.group(1)) if headers else []:
             targets[header] = name
     return targets
+
+
+def umbrella_deps(package):
+    """The targets of the package that its umbrella, //package, brings along; None if there is no umbrella."""
+    for rule in re.findall(r'^coil_cc_library\(\n(.*?)^\)', read(package + '/BUILD'), re.M | re.S):
+        if 'name = "%s",' % package in rule:
+            deps = re.search(r'\bdeps = (\[.*?\])', rule, re.S)
+            return set(re.findall(r'":([^"]+)"', deps.group(1))) if deps else set()
+    return None
 
 
 def public_headers(package):
@@ -55,7 +66,7 @@ def header_list(package):
     targets = header_targets(package)
     entries = []
     for header in public_headers(package):
-        target = targets.get(header)
+        target = targets.get(header, header if header == package else None)
         if target:
             entries.append(header if target == header else '%s:%s' % (header, target))
     return ('coil_header_test(\n    name = "%s_headers_test",\n    headers = [\n%s    ],\n    package = "%s",\n)\n' %
@@ -68,8 +79,7 @@ def umbrella_headers():
         targets = header_targets(package)
         for header in public_headers(package):
             path = '%s/%s' % (package, header)
-            umbrella = re.search(r'IWYU pragma: export', read(path + '.h')) is not None
-            if header in targets and path not in NOT_IN_UMBRELLA and not umbrella:
+            if header in targets and path not in NOT_IN_UMBRELLA:
                 yield path, '//%s:%s' % (package, targets[header])
 
 
@@ -108,8 +118,18 @@ def main(fix):
     for package in PACKAGES:
         targets = header_targets(package)
         for header in public_headers(package):
+            if header == package and header not in targets:   # the umbrella header, loop/loop.h and so on
+                continue
             if header not in targets:
                 problems.append('%s/BUILD has no target with %s.h' % (package, header))
+        umbrella = umbrella_deps(package)
+        if umbrella is None:
+            problems.append('%s/BUILD has no umbrella target //%s' % (package, package))
+        else:
+            for header in public_headers(package):
+                target = targets.get(header)
+                if target and target not in umbrella and '%s/%s' % (package, header) not in NOT_IN_UMBRELLA:
+                    problems.append('the umbrella //%s lacks :%s' % (package, target))
         replace_block('tests/headers/BUILD', r'^coil_header_test\(\n    name = "%s_headers_test".*?^\)\n' % package,
                       header_list(package), fix, problems)
     replace_block('BUILD', r'^coil_cc_library\(\n    name = "coil",.*?^\)\n', umbrella_target(), fix, problems)

@@ -171,19 +171,31 @@ void EventLoop::Impl::RunObserved(Runnable* node) {
 void EventLoop::Impl::RunMeasured(Runnable* node) {
   if (!core.debug_) return node->Run();
   // The name first: the node may be gone afterwards.
-  const std::string name = node->Describe();
+  std::string name;
+  try {
+    name = node->Describe();
+  } catch (...) {  // out of memory is no reason to lose the node
+  }
   const LoopTime start = core.clock_->Now();
   node->Run();
   const absl::Duration taken = core.clock_->Now() - start;
   if (taken < slow_callback) return;
-  WriteDiagnostic("coil: executing " + name + " took " +
-                  absl::FormatDuration(taken));
+  try {
+    WriteDiagnostic("coil: executing " + name + " took " +
+                    absl::FormatDuration(taken));
+  } catch (...) {
+    WriteDiagnostic("coil: a slow callback, and no memory to say more");
+  }
 }
 
 // Permutes those that may be permuted among the places that they have.
 void EventLoop::Impl::ShuffleReady() {
   shuffled.clear();
   places.clear();
+  // Room first, so that no node is in nobody's hands when memory runs out.
+  const size_t count = core.ready_.CountSlowly();
+  shuffled.reserve(count);
+  places.reserve(count);
   while (Runnable* node = core.ready_.Pop()) {
     if (node->Shuffles()) places.push_back(shuffled.size());
     shuffled.push_back(node);

@@ -34,6 +34,7 @@ struct ThreadPool::State {
   int idle = 0;
   int started = 0;  // ever, for the names
   bool closed = false;
+  bool left_alone = false;  // by ShutdownNow()
   int max_threads = 0;
   uint32_t fork_generation = 0;
   std::string name;
@@ -164,7 +165,13 @@ ThreadPool::~ThreadPool() {
     static_cast<void>(new std::shared_ptr<State>(std::move(state_)));
     return;
   }
-  Shutdown();
+  bool wait = true;
+  {
+    std::lock_guard<std::mutex> lock(state_->mutex);
+    wait = !state_->left_alone;
+  }
+  // Without waiting, its threads end by themselves; they share the state.
+  Shutdown(wait ? absl::InfiniteDuration() : absl::ZeroDuration());
 }
 
 void ThreadPool::Submit(Job& job) {
@@ -245,6 +252,7 @@ void ThreadPool::ShutdownNow() noexcept {
     {
       std::lock_guard<std::mutex> lock(s.mutex);
       s.closed = true;
+      s.left_alone = true;
       job = s.first;
       if (job == nullptr) break;
       s.Unlink(*job);

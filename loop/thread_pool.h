@@ -85,7 +85,8 @@ class ThreadPool {
   // have ended, at most `timeout`. False if they had not; they end by
   // themselves later. REQUIRES: not called by one of its jobs.
   bool Shutdown(absl::Duration timeout = absl::InfiniteDuration());
-  // Refuses new jobs, abandons those that have not started, waits for nothing.
+  // Refuses new jobs, abandons those that have not started, and waits for
+  // nothing; nor will the destructor.
   void ShutdownNow() noexcept;
 
   int MaxThreads() const noexcept;

@@ -59,7 +59,7 @@ namespace coil::net {
 // The limit of ReadLine() and ReadUntil() unless told otherwise: 64 KiB.
 inline constexpr size_t kDefaultLimit = size_t{64} << 10;
 
-// The connection ended before all that was asked for had come. asyncio: A136.
+// The connection ended before all that was asked for had come. asyncio: A137.
 class IncompleteReadError : public std::runtime_error {
  public:
   // `expected` is nullopt where it is not a number of bytes (ReadUntil).
@@ -73,7 +73,7 @@ class IncompleteReadError : public std::runtime_error {
   std::optional<size_t> expected_;
 };
 
-// No separator within the limit of the reader. asyncio: A137.
+// No separator within the limit of the reader. asyncio: A138.
 class LimitOverrunError : public std::runtime_error {
  public:
   LimitOverrunError(const std::string& message, size_t consumed)
@@ -112,9 +112,8 @@ class StreamReader {
   // Up to the first of the separators, which are strings, and including it.
   // Throws IncompleteReadError if the connection ends before,
   // LimitOverrunError if more than the limit comes before it; the bytes stay in
-  // the reader then. Where two separators end at the same byte the first given
-  // counts, where one ends earlier, that one. std::invalid_argument for none or
-  // an empty one. asyncio: A285.
+  // the reader then. std::invalid_argument for no separator or an empty one.
+  // asyncio: A285.
   template <class... S>
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
       S... separators) const {

@@ -75,7 +75,7 @@ class Channel {
   // Holds up to `capacity` values. Throws std::invalid_argument if it is less
   // than 1.
   explicit Channel(int64_t capacity)
-      : impl_(internal::ChannelCapacity(capacity), {}), capacity_(capacity) {}
+      : impl_(internal::ChannelCapacity(capacity)), capacity_(capacity) {}
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
@@ -103,13 +103,13 @@ class Channel {
   // ChannelClosed once the channel is closed and empty.
   // Cancellation: if CancelledError is delivered, no value was removed.
   [[nodiscard("co_await it")]] auto Receive() {
-    return internal::GetAwaiter<Impl>(impl_);
+    return internal::ItemGetAwaiter<Impl>(impl_);
   }
 
   // co_await channel.Next() is Receive() with std::nullopt at the end:
   //     while (auto value = co_await channel.Next()) Use(*value);
   [[nodiscard("co_await it")]] auto Next() {
-    return internal::NextAwaiter<Impl>(impl_);
+    return internal::ItemNextAwaiter<Impl>(impl_);
   }
 
   // False, and the value as it was, if there is no room or the channel is

@@ -127,13 +127,13 @@ class BasicQueue {
   // once the queue is shut down and empty.
   // Cancellation: if CancelledError is delivered, no item was removed. A124.
   [[nodiscard("co_await it")]] auto Get() {
-    return internal::GetAwaiter<Impl>(impl_);
+    return internal::ItemGetAwaiter<Impl>(impl_);
   }
 
   // co_await queue.Next() is Get() with std::nullopt instead of QueueShutDown:
   //     while (auto item = co_await queue.Next()) Use(*item);
   [[nodiscard("co_await it")]] auto Next() {
-    return internal::NextAwaiter<Impl>(impl_);
+    return internal::ItemNextAwaiter<Impl>(impl_);
   }
 
   // Adds the item if there is room for it: QueueShutDown, else QueueFull. The
@@ -193,9 +193,10 @@ class BasicQueue {
 
  protected:
   // Throws std::invalid_argument if `maxsize` is negative.
-  BasicQueue(int64_t maxsize, Items items)
+  template <class... Order>
+  explicit BasicQueue(int64_t maxsize, Order&&... order)
       : impl_(internal::QueueCapacity(maxsize, Impl::kUnbounded),
-              std::move(items)),
+              std::forward<Order>(order)...),
         maxsize_(maxsize) {}
   ~BasicQueue() = default;
 
@@ -217,7 +218,7 @@ template <class T>
 class Queue final : public BasicQueue<T, internal::FifoItems<T>> {
  public:
   explicit Queue(int64_t maxsize = 0)
-      : BasicQueue<T, internal::FifoItems<T>>(maxsize, {}) {}
+      : BasicQueue<T, internal::FifoItems<T>>(maxsize) {}
 };
 
 // Last in, first out. asyncio: A131.
@@ -225,7 +226,7 @@ template <class T>
 class LifoQueue final : public BasicQueue<T, internal::LifoItems<T>> {
  public:
   explicit LifoQueue(int64_t maxsize = 0)
-      : BasicQueue<T, internal::LifoItems<T>>(maxsize, {}) {}
+      : BasicQueue<T, internal::LifoItems<T>>(maxsize) {}
 };
 
 // The least item first, by `less`. Get() takes what is least when it resumes.
@@ -235,8 +236,8 @@ class PriorityQueue final
     : public BasicQueue<T, internal::PriorityItems<T, Less>> {
  public:
   explicit PriorityQueue(int64_t maxsize = 0, Less less = Less())
-      : BasicQueue<T, internal::PriorityItems<T, Less>>(
-            maxsize, internal::PriorityItems<T, Less>(std::move(less))) {}
+      : BasicQueue<T, internal::PriorityItems<T, Less>>(maxsize,
+                                                        std::move(less)) {}
 };
 
 }  // namespace coil

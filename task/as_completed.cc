@@ -13,8 +13,8 @@ namespace coil::internal {
 void CompletionNode::OnDone(FutureCore&) noexcept { queue_->Done(this); }
 
 TaskCore* CompletionNode::Waiter() const {
-  return queue_->first_waiter_ == nullptr ? nullptr
-                                          : queue_->first_waiter_->Task();
+  CompletionWaiter* waiter = queue_->first_waiter_;
+  return waiter == nullptr ? nullptr : waiter->WaitingTask();
 }
 
 namespace {

@@ -70,9 +70,10 @@ class CompletionWaiter {
   Completion completion_ = Completion::kEnd;
 
  private:
+  friend class CompletionNode;
   friend class CompletionQueue;
   virtual void Complete() noexcept = 0;
-  virtual TaskCore* Task() const noexcept = 0;
+  virtual TaskCore* WaitingTask() const noexcept = 0;
 
   CompletionWaiter* next_ = nullptr;
 };
@@ -206,7 +207,7 @@ class NextAwaiter final : public LeafAwaiter<NextAwaiter<H>>,
 
  private:
   void Complete() noexcept override { this->Grant(); }
-  TaskCore* Task() const noexcept override { return this->task_; }
+  TaskCore* WaitingTask() const noexcept override { return this->task_; }
 
   RefPtr<CompletionState<H>> state_;
 };

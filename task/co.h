@@ -37,7 +37,12 @@
 
 #include "coil/task/internal/promise.h"
 
-#if defined(__clang__) && __clang_major__ >= 19
+// Clang 19 can report most references that dangle, but then refuses every
+// function that returns a Co without being a coroutine itself, those of the
+// standard library included: std::function<Co<void>()>, std::invoke. So it is
+// asked for by a macro.
+#if defined(COIL_CHECK_CORO_LIFETIMES) && defined(__clang__) && \
+    __clang_major__ >= 19
 #define COIL_CORO_TYPE [[clang::coro_return_type, clang::coro_lifetimebound]]
 #else
 #define COIL_CORO_TYPE

@@ -52,12 +52,16 @@ class Future : public AnyTask {
   template <class U = T>
     requires(!std::is_void_v<T> && std::is_constructible_v<T, U &&>)
   void SetResult(U&& value) const {
-    state().SetResult(std::forward<U>(value));
+    State& s = state();
+    internal::CheckThread(s, "Future::SetResult");
+    s.SetResult(std::forward<U>(value));
   }
   void SetResult() const
     requires std::is_void_v<T>
   {
-    state().SetResult();
+    State& s = state();
+    internal::CheckThread(s, "Future::SetResult");
+    s.SetResult();
   }
 
   // Completes it with `error`. Throws InvalidStateError if it is done,
@@ -67,7 +71,9 @@ class Future : public AnyTask {
       throw std::invalid_argument(
           "Future::SetException: the exception is null");
     }
-    state().SetError(std::move(error));
+    State& s = state();
+    internal::CheckThread(s, "Future::SetException");
+    s.SetError(std::move(error));
   }
   template <class E>
     requires(!std::convertible_to<E, std::exception_ptr>)

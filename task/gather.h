@@ -109,16 +109,16 @@ auto TakeOutcomes(std::vector<Handle>& handles) {
   return outcomes;
 }
 
-template <class... A>
-Co<GatheredTuple<ValueOf<A>...>> GatherTuple(std::tuple<A...> awaitables) {
-  using Result = GatheredTuple<ValueOf<A>...>;
+// The result is a parameter: g++ 12 cannot mangle the name otherwise.
+template <class Result, class... A>
+Co<Result> GatherTuple(std::tuple<A...> awaitables) {
   const CallSite here = co_await CallSite();
   CheckParts(awaitables, here.task());
   std::tuple<HandleOf<A>...> handles = StartParts(here, awaitables);
   FixedJoinNodes<sizeof...(A)> nodes;
   Join join(here.task(), nodes.get(), JoinUntil::kFirstError, "gather");
   AddParts(join, handles);
-  co_await std::move(join);
+  co_await AwaiterRef(join);
   if (join.First() != nullptr) {
     join.DropErrors();
     join.ThrowFirst();
@@ -132,19 +132,18 @@ Co<GatheredTuple<ValueOf<A>...>> GatherTuple(std::tuple<A...> awaitables) {
   }
 }
 
-template <class... A>
-Co<std::tuple<Outcome<ValueOf<A>>...>> GatherTupleSettled(
-    std::tuple<A...> awaitables) {
+template <class Result, class... A>
+Co<Result> GatherTupleSettled(std::tuple<A...> awaitables) {
   const CallSite here = co_await CallSite();
   CheckParts(awaitables, here.task());
   std::tuple<HandleOf<A>...> handles = StartParts(here, awaitables);
   FixedJoinNodes<sizeof...(A)> nodes;
   Join join(here.task(), nodes.get(), JoinUntil::kAllDone, "gather");
   AddParts(join, handles);
-  co_await std::move(join);
+  co_await AwaiterRef(join);
   co_return std::apply(
       [](HandleOf<A>&... handle) {
-        return std::tuple<Outcome<ValueOf<A>>...>{TakeOutcome(handle)...};
+        return Result{TakeOutcome(handle)...};
       },
       handles);
 }
@@ -155,7 +154,8 @@ Co<std::tuple<Outcome<ValueOf<A>>...>> GatherTupleSettled(
 template <class... A>
   requires(internal::IsAwaitable<A> && ...)
 [[nodiscard]] auto Gather(A... awaitables) {
-  return internal::GatherTuple<A...>(
+  using Result = internal::GatheredTuple<internal::ValueOf<A>...>;
+  return internal::GatherTuple<Result, A...>(
       std::tuple<A...>(std::move(awaitables)...));
 }
 
@@ -172,7 +172,7 @@ Co<internal::GatheredVector<internal::ValueOf<A>>> Gather(
   internal::Join join(here.task(), nodes.get(),
                       internal::JoinUntil::kFirstError, "gather");
   internal::StartParts(here, awaitables, handles, join);
-  co_await std::move(join);
+  co_await internal::AwaiterRef(join);
   if (join.First() != nullptr) {
     join.DropErrors();
     join.ThrowFirst();
@@ -187,7 +187,8 @@ Co<internal::GatheredVector<internal::ValueOf<A>>> Gather(
 template <class... A>
   requires(internal::IsAwaitable<A> && ...)
 [[nodiscard]] auto GatherSettled(A... awaitables) {
-  return internal::GatherTupleSettled<A...>(
+  using Result = std::tuple<Outcome<internal::ValueOf<A>>...>;
+  return internal::GatherTupleSettled<Result, A...>(
       std::tuple<A...>(std::move(awaitables)...));
 }
 
@@ -202,7 +203,7 @@ Co<std::vector<Outcome<internal::ValueOf<A>>>> GatherSettled(
   internal::Join join(here.task(), nodes.get(), internal::JoinUntil::kAllDone,
                       "gather");
   internal::StartParts(here, awaitables, handles, join);
-  co_await std::move(join);
+  co_await internal::AwaiterRef(join);
   co_return internal::TakeOutcomes(handles);
 }
 

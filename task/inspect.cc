@@ -61,9 +61,17 @@ std::vector<FrameCallGraphEntry> Frames(const PromiseBase* innermost,
     }
     for (; length > wanted; --length) first = first->parent;
   }
+  const char* last = nullptr;
   for (const PromiseBase* p = first; p != nullptr; p = p->parent) {
     if (limit > 0 && frames.size() == static_cast<size_t>(limit)) break;
-    frames.push_back(EntryOf(p->where));
+    if (p->where.function_name() == last) {
+      // Recursion makes the longest chains.
+      frames.push_back(frames.back());
+      frames.back().line = p->where.line();
+    } else {
+      frames.push_back(EntryOf(p->where));
+      last = p->where.function_name();
+    }
   }
   return frames;
 }

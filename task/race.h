@@ -89,17 +89,18 @@ Result TakeWinner(std::tuple<H...>& handles, size_t winner,
   return *std::move(result);
 }
 
-template <class... A>
-Co<RaceResult<ValueOf<A>...>> RaceTuple(std::tuple<A...> awaitables) {
+// The result is a parameter: g++ 12 cannot mangle the name otherwise.
+template <class Result, class... A>
+Co<Result> RaceTuple(std::tuple<A...> awaitables) {
   const CallSite here = co_await CallSite();
   CheckParts(awaitables, here.task());
   std::tuple<HandleOf<A>...> handles = StartParts(here, awaitables);
   FixedJoinNodes<sizeof...(A)> nodes;
   Join join(here.task(), nodes.get(), JoinUntil::kFirstDone, "race");
   AddParts(join, handles);
-  co_await std::move(join);
-  co_return TakeWinner<RaceResult<ValueOf<A>...>>(
-      handles, join.FirstIndex(), std::index_sequence_for<A...>());
+  co_await AwaiterRef(join);
+  co_return TakeWinner<Result>(handles, join.FirstIndex(),
+                               std::index_sequence_for<A...>());
 }
 
 }  // namespace internal
@@ -111,7 +112,9 @@ template <class... A>
 [[nodiscard]] auto Race(A... awaitables) {
   static_assert(sizeof...(A) != 0,
                 "Race: nothing can end first without any awaitable");
-  return internal::RaceTuple<A...>(std::tuple<A...>(std::move(awaitables)...));
+  using Result = internal::RaceResult<internal::ValueOf<A>...>;
+  return internal::RaceTuple<Result, A...>(
+      std::tuple<A...>(std::move(awaitables)...));
 }
 
 }  // namespace coil

@@ -45,7 +45,9 @@ class Runner::InterruptGuard {
   int Received() const { return received_; }
 
   void Release() {
-    for (int signal : watched_) loop_.RemoveSignalHandler(signal);
+    for (int signal : watched_) {
+      if (IsOurs(signal)) loop_.RemoveSignalHandler(signal);
+    }
     watched_.clear();
   }
 
@@ -60,6 +62,12 @@ class Runner::InterruptGuard {
       action.sa_flags |= SA_RESETHAND;
       sigaction(signal, &action, nullptr);
     }
+  }
+  // False if main has put a handler of its own in place by AddSignalHandler().
+  static bool IsOurs(int signal) {
+    struct sigaction action = {};
+    return sigaction(signal, nullptr, &action) == 0 &&
+           (action.sa_handler == SIG_DFL || (action.sa_flags & SA_RESETHAND) != 0);
   }
   void OnSignal(int signal) {
     if (received_ != 0) return;

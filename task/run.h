@@ -39,7 +39,6 @@
 #include "coil/task/co.h"
 #include "coil/task/context_var.h"
 #include "coil/task/future.h"
-#include "coil/task/internal/lambda_frames.h"
 #include "coil/task/task.h"
 #include "coil/task/thread_future.h"
 
@@ -119,7 +118,7 @@ class Runner {
     requires(internal::IsCoroutineFunction<F> ||
              (internal::IsAwaitable<F> && !internal::kIsCo<std::remove_cvref_t<F>> &&
               !internal::kIsHandle<std::remove_cvref_t<F>>))
-  auto Run(F&& main) {
+  decltype(auto) Run(F&& main) {
     if constexpr (internal::IsCoroutineFunction<F>) {
       Prepare();
       const TaskOptions options = InContext();
@@ -168,7 +167,7 @@ class Runner {
 namespace internal {
 
 template <class A>
-auto RunAndClose(const RunOptions& options, A&& main) {
+decltype(auto) RunAndClose(const RunOptions& options, A&& main) {
   Runner runner(options);
   using T = decltype(runner.Run(std::forward<A>(main)));
   if constexpr (std::is_void_v<T>) {
@@ -187,8 +186,7 @@ auto RunAndClose(const RunOptions& options, A&& main) {
 // of its own and returns its result or throws its error. asyncio: A1.
 template <class A>
   requires(internal::IsAwaitable<A> && !internal::IsCoroutineFunction<A>)
-auto Run(A&& main, RunOptions options = {})
-    -> internal::ValueOf<std::remove_cvref_t<A>> {
+decltype(auto) Run(A&& main, RunOptions options = {}) {
   static_assert(!internal::kIsHandle<std::remove_cvref_t<A>>,
                 "Run: a Task or Future belongs to a loop already; co_await it "
                 "there, or use Runner::Run() of that loop");
@@ -198,7 +196,7 @@ auto Run(A&& main, RunOptions options = {})
 // The same for a coroutine function, which is owned until the end.
 template <class F>
   requires internal::IsCoroutineFunction<F>
-auto Run(F&& main, RunOptions options = {}) {
+decltype(auto) Run(F&& main, RunOptions options = {}) {
   return internal::RunAndClose(options, std::forward<F>(main));
 }
 
@@ -211,7 +209,7 @@ void RunLoopUntilDone(EventLoop& loop, const AnyTask& task);
 
 // EventLoop::RunUntilComplete().
 template <class A>
-auto RunLoopUntilComplete(EventLoop& loop, A&& awaitable) {
+decltype(auto) RunLoopUntilComplete(EventLoop& loop, A&& awaitable) {
   using D = std::remove_cvref_t<A>;
   if constexpr (internal::kIsHandle<D>) {
     if (&awaitable.Checked().loop() != &internal::CoreOf(loop)) {

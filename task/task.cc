@@ -13,6 +13,13 @@ namespace coil {
 namespace internal {
 namespace {
 
+// A future may outlive its loop.
+bool LoopIsOpen(LoopCore& loop) {
+  if (LoopCore::Current() == &loop) [[likely]]
+    return true;
+  return LoopCore::Exists(&loop) && !loop.loop().IsClosed();
+}
+
 // A done-callback: waits in the future, then in the ready FIFO.
 class DoneCallback final : public DoneNode, public Runnable {
  public:
@@ -26,7 +33,13 @@ class DoneCallback final : public DoneNode, public Runnable {
     future_ = RefPtr<FutureCore>::Share(core_);
     core_->loop().Schedule(this);
   }
-  void OnDone(FutureCore&) noexcept override { Schedule(); }
+  void OnDone(FutureCore&) noexcept override {
+    if (LoopIsOpen(core_->loop())) {
+      Schedule();
+    } else {
+      delete this;  // nobody would run it any more
+    }
+  }
   void Orphaned() noexcept override { delete this; }
 
   void Run() override {
@@ -96,6 +109,16 @@ void ThrowNotAwaitable(const FutureCore* core, const TaskCore* task) {
   ThrowWrongLoop("co_await of a task or future");
 }
 
+void CheckThreadSlow(const FutureCore& core, const char* operation) {
+  LoopCore& loop = core.loop();
+  if (core.Done() || !LoopCore::Exists(&loop)) return;
+  if (!loop.debug() || !loop.loop().IsRunning()) return;
+  throw std::runtime_error(absl::StrCat(
+      operation, ": ", core.Name(),
+      " belongs to an event loop that runs in another thread; post it there with "
+      "CallSoonThreadSafe()"));
+}
+
 void DescribeAwaited(const FutureCore& core, std::string* out) {
   absl::StrAppend(out, core.IsTask() ? "task " : "future ", core.Name());
 }
@@ -115,11 +138,14 @@ void AnyTask::ThrowEmpty() {
 }
 
 bool AnyTask::Cancel(std::string_view message) const {
-  return Checked().Cancel(message);
+  internal::FutureCore& core = Checked();
+  internal::CheckThread(core, "Cancel");
+  return core.Cancel(message);
 }
 
 int AnyTask::Uncancel() const {
   internal::FutureCore& core = Checked();
+  internal::CheckThread(core, "Uncancel");
   return core.IsTask() ? static_cast<internal::TaskCore&>(core).Uncancel() : 0;
 }
 
@@ -147,6 +173,12 @@ void AnyTask::SetName(std::string name) const {
 
 CallbackId AnyTask::AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const {
   internal::FutureCore& core = Checked();
+  internal::CheckThread(core, "AddDoneCallback");
+  if (!internal::LoopIsOpen(core.loop())) {
+    throw std::runtime_error(
+        absl::StrCat("AddDoneCallback: the event loop of ", core.Name(),
+                     " is closed, nobody would call it"));
+  }
   const uint64_t id = internal::NextCallbackId();
   auto* callback = new internal::DoneCallback(&core, id, std::move(f));
   if (core.Done()) {
@@ -159,6 +191,7 @@ CallbackId AnyTask::AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const {
 
 bool AnyTask::RemoveDoneCallback(CallbackId id) const {
   internal::FutureCore& core = Checked();
+  internal::CheckThread(core, "RemoveDoneCallback");
   for (internal::DoneNode* node = core.FirstDone(); node != nullptr;
        node = core.NextDone(node)) {
     auto* callback = dynamic_cast<internal::DoneCallback*>(node);

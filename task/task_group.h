@@ -194,6 +194,8 @@ namespace internal {
 
 // Waits until the group has no tasks; true if the parent was cancelled meanwhile.
 class GroupExit final : public LeafAwaiter<GroupExit> {
+  using Wait = LeafBase::Wait;
+
  public:
   explicit GroupExit(TaskGroup* group) noexcept : group_(group) {}
   GroupExit(const GroupExit&) = delete;
@@ -229,7 +231,7 @@ Co<T> RunInTaskGroup(B body) {
   group.BeginExit(error);
   while (group.HasTasks()) {
     GroupExit exit(&group);
-    const bool cancelled = co_await std::move(exit);
+    const bool cancelled = co_await AwaiterRef(exit);
     if (cancelled) group.ExitCancelled();
   }
   group.EndExit(error);

@@ -51,12 +51,12 @@ namespace coil {
 namespace internal {
 
 template <class F, class... Args>
-using ThreadResult = std::invoke_result_t<std::remove_reference_t<F>&, Args...>;
+using ThreadReturn = std::invoke_result_t<std::remove_reference_t<F>&, Args...>;
 
 template <class F, class... Args>
 constexpr void CheckThreadFunction() {
   CheckBody<F>();
-  static_assert(!IsAwaitable<ThreadResult<F, Args...>>,
+  static_assert(!IsAwaitable<ThreadReturn<F, Args...>>,
                 "ToThread: the function blocks and returns its result; a "
                 "coroutine function would not run on the thread, await it here");
 }
@@ -86,7 +86,7 @@ template <class F, class... Args>
 auto ToThread(F&& f, Args&&... args) {
   internal::CheckThreadFunction<F, std::decay_t<Args>...>();
   using R = internal::ThreadValue<
-      internal::ThreadResult<F, std::decay_t<Args>...>>;
+      internal::ThreadReturn<F, std::decay_t<Args>...>>;
   return internal::CallInThread<R, internal::StoredBody<F>,
                                 std::decay_t<Args>...>(
       nullptr, /*with_context=*/true, std::forward<F>(f),
@@ -99,7 +99,7 @@ auto ToThread(F&& f, Args&&... args) {
 template <class F>
 auto RunInExecutor(ThreadPool& pool, F&& f) {
   internal::CheckThreadFunction<F>();
-  using R = internal::ThreadValue<internal::ThreadResult<F>>;
+  using R = internal::ThreadValue<internal::ThreadReturn<F>>;
   return internal::CallInThread<R, internal::StoredBody<F>>(
       &pool, /*with_context=*/false, std::forward<F>(f));
 }

@@ -49,7 +49,7 @@ void WaitAwaiter::Note(const FutureCore& future) noexcept {
 void WaitAwaiter::FutureDone(FutureCore& future) noexcept {
   --pending_;
   Note(future);
-  if (!Armed() || !Complete()) return;
+  if (!LeafAwaiter::Armed() || !Complete()) return;
   task_->loop().Disarm(this);
   Grant();
 }

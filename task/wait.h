@@ -168,7 +168,7 @@ Co<WaitResult<H>> Wait(std::vector<H> handles, WaitOptions options = {}) {
   internal::KeepFirstOfEach(handles);
   internal::WaitAwaiter wait(handles.size(), options);
   for (const H& handle : handles) wait.Add(*handle.core());
-  co_await std::move(wait);
+  co_await internal::AwaiterRef(wait);
   WaitResult<H> result;
   for (H& handle : handles) {
     (handle.Done() ? result.done : result.pending).push_back(std::move(handle));

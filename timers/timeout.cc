@@ -11,7 +11,8 @@ Co<TimeoutScope&> Timeout::AEnter() {
         "Timeout: it has been entered already; make one for each With()");
   }
   task_ = internal::RefPtr<internal::TaskCore>::Share(task);
-  deadline_.Enter(task);
+  deadline_.Bind(task);
+  deadline_.Enter();
   co_return scope_;
 }
 

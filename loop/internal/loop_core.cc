@@ -2,9 +2,12 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
+#include <vector>
 
 #include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
@@ -26,6 +29,39 @@ void LoopRemote::Wake() noexcept {
   // the descriptor does not block.
   static_cast<void>(Sys().write(wake_fd_, &one, sizeof(one)));
   errno = saved;
+}
+
+namespace {
+
+// The loops that exist. Never destroyed: a loop may be a static object.
+struct LoopRegistry {
+  std::mutex mutex;
+  std::vector<const LoopCore*> loops;
+};
+LoopRegistry& Registry() {
+  static LoopRegistry* const registry = new LoopRegistry();
+  return *registry;
+}
+
+}  // namespace
+
+LoopCore::LoopCore(EventLoop* loop) : loop_(loop) {
+  LoopRegistry& registry = Registry();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  registry.loops.push_back(this);
+}
+
+LoopCore::~LoopCore() {
+  LoopRegistry& registry = Registry();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  std::erase(registry.loops, this);
+}
+
+bool LoopCore::Exists(const LoopCore* core) noexcept {
+  LoopRegistry& registry = Registry();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  return std::find(registry.loops.begin(), registry.loops.end(), core) !=
+         registry.loops.end();
 }
 
 namespace {

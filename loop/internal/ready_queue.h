@@ -82,6 +82,14 @@ class ReadyQueue {
     return static_cast<const void*>(&node->next_ready_) == mark;
   }
   Runnable* First() const noexcept { return head_; }
+  // How many there are, by counting.
+  size_t CountSlowly() const noexcept {
+    size_t count = 0;
+    for (Runnable* node = head_; node != nullptr; node = node->next_ready_) {
+      ++count;
+    }
+    return count;
+  }
 
   // Moves all of `other` behind what is here.
   void Append(ReadyQueue& other) noexcept {

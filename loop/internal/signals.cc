@@ -25,7 +25,7 @@ class LoopSignals::Post final : public PostNode {
 
   // In the signal handler.
   void Announce() noexcept {
-    if (queued_.exchange(true, std::memory_order_acq_rel)) return;
+    if (queued_.exchange(true, std::memory_order_seq_cst)) return;
     if (!remote_->Post(this)) queued_.store(false, std::memory_order_release);
   }
 
@@ -110,6 +110,19 @@ extern "C" void CoilSignalHandler(int signal) {
 
 }  // namespace
 
+namespace {
+
+// 0 or an errno.
+int Install(int signal) noexcept {
+  struct sigaction action{};
+  action.sa_handler = CoilSignalHandler;
+  sigfillset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;  // as asyncio: user code sees no EINTR
+  return Sys().sigaction(signal, &action, nullptr) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
 LoopSignals::~LoopSignals() { RemoveAll(); }
 
 void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
@@ -127,6 +140,8 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
   if (at != handlers_.end()) {
     at->handler.get()->Cancel();
     at->handler = std::move(handler);
+    // Run() makes its handler one that the kernel takes away after one signal.
+    static_cast<void>(Install(signal));
     return;
   }
   SignalSlot& slot = g_slots[signal];
@@ -155,12 +170,7 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
   }
   slot.fork_generation.store(ForkGeneration(), std::memory_order_relaxed);
   slot.owner.store(post_.get(), std::memory_order_seq_cst);
-  struct sigaction action{};
-  action.sa_handler = CoilSignalHandler;
-  sigfillset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;  // as asyncio: user code sees no EINTR
-  if (Sys().sigaction(signal, &action, nullptr) != 0) {
-    const int error = errno;
+  if (const int error = Install(signal); error != 0) {
     if (error == EINVAL) {
       throw std::runtime_error("AddSignalHandler: signal " +
                                std::to_string(signal) + " cannot be handled");

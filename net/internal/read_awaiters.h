@@ -10,12 +10,12 @@
 #ifndef COIL_NET_INTERNAL_READ_AWAITERS_H_
 #define COIL_NET_INTERNAL_READ_AWAITERS_H_
 
-#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <limits>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -40,7 +40,7 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
   bool await_ready() {
     Validate();
     if (!core_->Satisfied(have_) && core_->TurnUsedUp()) [[unlikely]] {
-      this->wait_ = Leaf::Wait::kGiveWay;
+      this->wait_ = coil::internal::LeafBase::Wait::kGiveWay;
       return false;
     }
     return Leaf::await_ready();
@@ -208,7 +208,7 @@ class ReadIntoAwaiter final : public ReadAwaiterBase<ReadIntoAwaiter> {
   }
   size_t Result() noexcept {
     if (received_ != 0) return received_;
-    ReadBuffer& input = core_->input();
+    auto& input = core_->input();
     const size_t n = input.View().copy(out_.data(), out_.size());
     input.Consume(n);
     return n;

@@ -295,6 +295,7 @@ void StreamCore::JoinList(ConnectionList* list) noexcept {
   if (next_ != nullptr) next_->previous_ = this;
   list->first_ = this;
   ++list->size_;
+  list->OnAdded();
 }
 
 void StreamCore::LeaveList() noexcept {

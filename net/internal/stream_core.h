@@ -43,6 +43,8 @@ class ConnectionList {
  protected:
   ConnectionList() = default;
   ~ConnectionList() = default;
+  // One more refers to this list.
+  virtual void OnAdded() noexcept = 0;
   // One of them is closed, and out of the list.
   virtual void OnRemoved() noexcept = 0;
 
@@ -82,6 +84,8 @@ class StreamCore final : public coil::internal::PoolAllocated,
   }
   // The reader that waits, or that was woken and has not run yet.
   ByteStream::ReadRequest* reader() const { return reader_; }
+  // It waits.
+  bool ReaderWaits() const { return reader_armed_; }
   IoResult TryRead(ByteStream::ReadRequest& request) noexcept {
     ++streak_;
     return stream_->TryRead(request);

@@ -45,7 +45,7 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
   bool await_ready() {
     Validate();
     if (core_->TurnUsedUp()) [[unlikely]] {
-      wait_ = Wait::kGiveWay;
+      wait_ = coil::internal::LeafBase::Wait::kGiveWay;
       return false;
     }
     return LeafAwaiter::await_ready();

@@ -87,9 +87,9 @@ class ItemPutter;
 template <class Q>
 class ItemGetter;
 template <class Q>
-class GetAwaiter;
+class ItemGetAwaiter;
 template <class Q>
-class NextAwaiter;
+class ItemNextAwaiter;
 
 // `Traits` has kName, kPut, kGet, kJoin and [[noreturn]] ThrowClosed(name).
 template <class T, class Items, class Traits>
@@ -100,8 +100,10 @@ class ItemQueue {
 
   static constexpr int64_t kUnbounded = std::numeric_limits<int64_t>::max() / 2;
 
-  ItemQueue(int64_t capacity, Items items)
-      : room_(capacity), items_(std::move(items)) {}
+  // `order` makes the Items.
+  template <class... Order>
+  explicit ItemQueue(int64_t capacity, Order&&... order)
+      : room_(capacity), items_(std::forward<Order>(order)...) {}
   ~ItemQueue() {
     const uint32_t count =
         ready_.list().Count() + room_.list().Count() + signal_waiters_.Count();
@@ -152,8 +154,8 @@ class ItemQueue {
  private:
   friend class ItemPutter<ItemQueue>;
   friend class ItemGetter<ItemQueue>;
-  friend class GetAwaiter<ItemQueue>;
-  friend class NextAwaiter<ItemQueue>;
+  friend class ItemGetAwaiter<ItemQueue>;
+  friend class ItemNextAwaiter<ItemQueue>;
   friend class SignalAwaiter<ItemQueue>;
 
   // The room for it was taken. If it throws, the room is given back.
@@ -297,12 +299,13 @@ class ItemGetter : public Waiter {
 };
 
 template <class Q>
-class GetAwaiter final : public LeafAwaiter<GetAwaiter<Q>, ItemGetter<Q>> {
+class ItemGetAwaiter final
+    : public LeafAwaiter<ItemGetAwaiter<Q>, ItemGetter<Q>> {
  public:
-  explicit GetAwaiter(Q& queue) noexcept
-      : LeafAwaiter<GetAwaiter, ItemGetter<Q>>(&queue) {}
-  GetAwaiter(GetAwaiter&&) = default;
-  ~GetAwaiter() { this->Dispose(); }
+  explicit ItemGetAwaiter(Q& queue) noexcept
+      : LeafAwaiter<ItemGetAwaiter, ItemGetter<Q>>(&queue) {}
+  ItemGetAwaiter(ItemGetAwaiter&&) = default;
+  ~ItemGetAwaiter() { this->Dispose(); }
 
   typename Q::Item Take() {
     this->Accept();
@@ -311,12 +314,13 @@ class GetAwaiter final : public LeafAwaiter<GetAwaiter<Q>, ItemGetter<Q>> {
 };
 
 template <class Q>
-class NextAwaiter final : public LeafAwaiter<NextAwaiter<Q>, ItemGetter<Q>> {
+class ItemNextAwaiter final
+    : public LeafAwaiter<ItemNextAwaiter<Q>, ItemGetter<Q>> {
  public:
-  explicit NextAwaiter(Q& queue) noexcept
-      : LeafAwaiter<NextAwaiter, ItemGetter<Q>>(&queue) {}
-  NextAwaiter(NextAwaiter&&) = default;
-  ~NextAwaiter() { this->Dispose(); }
+  explicit ItemNextAwaiter(Q& queue) noexcept
+      : LeafAwaiter<ItemNextAwaiter, ItemGetter<Q>>(&queue) {}
+  ItemNextAwaiter(ItemNextAwaiter&&) = default;
+  ~ItemNextAwaiter() { this->Dispose(); }
 
   std::optional<typename Q::Item> Take() {
     if (this->end_ == WaitEnd::kClosed) return std::nullopt;

@@ -135,11 +135,13 @@ concept IsForeignAwaiter = !HasIntoAwaiter<A> && !IsLeafAwaiter<A> &&
                              a.await_resume();
                            };
 
-// Awaits an awaiter that has a name. g++ 12 would copy it.
+// Awaits a leaf awaiter that has a name and cannot be moved, which g++ 12 would do:
+// co_await AwaiterRef(leaf).
 template <class A>
 class AwaiterRef {
  public:
   explicit AwaiterRef(A& awaiter) noexcept : awaiter_(&awaiter) {}
+  void Bind(TaskCore* task) noexcept { awaiter_->Bind(task); }
   bool await_ready() { return awaiter_->await_ready(); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> self) {

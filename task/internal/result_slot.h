@@ -69,14 +69,17 @@ class ResultSlot {
     return tag_ == Tag::kError ? error_ : nullptr;
   }
 
-  // The value, moved out, or the error, thrown.
+  // The value, moved out, or the error, thrown. The slot is empty afterwards.
   T Take() {
     if (tag_ != Tag::kValue) [[unlikely]]
       Rethrow();
     if constexpr (std::is_reference_v<T>) {
       return static_cast<T>(*value_);
     } else {
-      return std::move(value_);
+      T value(std::move(value_));
+      value_.~Stored();
+      tag_ = Tag::kEmpty;
+      return value;
     }
   }
 

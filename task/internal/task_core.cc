@@ -7,6 +7,7 @@
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
+#include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
 
 namespace coil::internal {
@@ -115,7 +116,13 @@ void FutureCore::ReportUnretrievedSlow() noexcept {
   context.task =
       absl::StrCat(Name(), " created at ", BaseName(created_.file_name()), ":",
                    created_.line());
-  loop_->Report(context);
+  if (LoopCore::Exists(loop_)) {
+    loop_->Report(context);
+  } else {
+    WriteDiagnostic(absl::StrCat("coil: ", context.message, " (", context.task,
+                                 ")\n  ",
+                                 DescribeException(context.exception)));
+  }
 }
 
 std::string FutureCore::Name() const {
@@ -164,6 +171,11 @@ bool TaskCore::Cancel(std::string_view message) {
     FutureCore* next = task->leaf_->ForwardsCancel();
     if (next == nullptr) {
       if (task->leaf_->OnCancel()) task->Wake();
+      break;
+    }
+    if (next->Done() || next->state() == State::kFinished) {
+      // It has ended, and this task is about to be told: the request stays here.
+      task->must_cancel_ = true;
       break;
     }
     task->in_cancel_ = true;
@@ -326,16 +338,25 @@ void TaskCore::DestroyChain() noexcept {
 }
 
 void TaskCore::OnLoopClose() noexcept {
-  RefPtr<TaskCore> self = RefPtr<TaskCore>::Share(this);
   if (!internal_) {
     ExceptionContext context("Task was destroyed but it is pending");
     context.task = Describe();
     loop_->Report(context);
   }
+  // A task that is in the ready FIFO stays there, so the loop's reference is only
+  // dropped by Abandon(), when the FIFO is emptied; every task goes that way.
+  const bool queued = state_ == State::kScheduled;
   state_ = State::kRunning;  // what its destructors cancel or wake is not it
   DestroyChain();
   StoreCancelled();
-  FinishAs(State::kCancelled);
+  must_cancel_ = false;
+  loop_->Disown(this);
+  Finish(State::kCancelled);
+  if (!queued) loop_->Schedule(this);
+}
+
+void TaskCore::Abandon() noexcept {
+  if (Done()) Unref();
 }
 
 std::string TaskCore::Describe() const {

@@ -343,6 +343,7 @@ class TaskCore : public FutureCore {
   // --- the pump -------------------------------------------------------------
   void Run() override;
   void OnLoopClose() noexcept override;
+  void Abandon() noexcept override;
   std::string Describe() const override;
   bool Shuffles() const override { return true; }
   // The first step, now, inside CreateTask (asyncio: eager_start).

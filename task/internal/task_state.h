@@ -39,6 +39,14 @@ inline void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
     ThrowNotAwaitable(core, task);
   }
 }
+// In debug mode, throws std::runtime_error if the loop of `core` runs in another
+// thread.
+void CheckThreadSlow(const FutureCore& core, const char* operation);
+inline void CheckThread(const FutureCore& core, const char* operation) {
+  if (LoopCore::Current() != &core.loop()) [[unlikely]] {
+    CheckThreadSlow(core, operation);
+  }
+}
 void DescribeAwaited(const FutureCore& core, std::string* out);
 
 template <class T>
@@ -220,7 +228,7 @@ class FutureAwaiter final : public LeafAwaiter<FutureAwaiter<State, kRead>>,
 // where nobody else can read it, copied otherwise, moved if it cannot be
 // copied. Throws the stored error.
 template <class State>
-auto TakeShared(const RefPtr<State>& state) {
+decltype(auto) TakeShared(const RefPtr<State>& state) {
   state->MarkRetrieved();
   auto& slot = state->slot();
   using R = decltype(slot.Take());

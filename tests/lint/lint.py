@@ -457,7 +457,10 @@ def check_invoked_lambda(tokens, i, findings):
     if not re.search(r'-> .*\bCo\b', result) and not any(t.text in ('co_await', 'co_return', 'co_yield') for t in body):
         return
     after = tokens[j].match + 1
-    if after < len(tokens) and tokens[after].text == '(' and i > 0 and tokens[i - 1].text != 'co_await':
+    # The closure lives to the end of the full expression: long enough for co_await, and for what runs the coroutine to its end.
+    if i > 1 and (tokens[i - 1].text == 'co_await' or tokens[i - 2].text in ('Run', 'RunUntilComplete')):
+        return
+    if after < len(tokens) and tokens[after].text == '(':
         findings.add(tokens[after].line, 'invoked-lambda')
 
 

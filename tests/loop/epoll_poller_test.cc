@@ -128,9 +128,8 @@ TEST(EpollPollerTest, ClosedPeerIsAHangUpForReaderAndWriter) {
   watch.heard.clear();
   pair.b.Close();
   EXPECT_EQ(PollNow(poller), 1);
-  EXPECT_EQ(watch.heard,
-            std::vector<IoEvents>{kReadable | kWritable | kHangUp |
-                                  kReadHangUp});
+  EXPECT_EQ(watch.heard, std::vector<IoEvents>{kReadable | kWritable | kHangUp |
+                                               kReadHangUp});
   poller.Remove(watch);
 }
 
@@ -251,8 +250,8 @@ TEST(EpollPollerTest, RefusesWhatCannotBePolled) {
     int fd;
     int error;
   };
-  for (const Case& c : {Case{file.get(), EPERM}, Case{-1, EBADF},
-                        Case{1'000'000'000, EBADF}}) {
+  for (const Case& c :
+       {Case{file.get(), EPERM}, Case{-1, EBADF}, Case{1'000'000'000, EBADF}}) {
     try {
       poller.Add(watch, c.fd, kReadable, Trigger::kLevel);
       FAIL() << c.fd;
@@ -287,7 +286,8 @@ TEST(EpollPollerTest, DeliversMoreThanOneBatch) {
   }
 }
 
-// ---- timeouts, through the table of system calls ------------------------------
+// ---- timeouts, through the table of system calls
+// ------------------------------
 
 int g_waits = 0;
 int g_timeout_ms = 0;

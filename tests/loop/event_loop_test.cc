@@ -37,7 +37,8 @@ TEST(EventLoopTest, ExampleOfTheHeader) {
   EXPECT_GE(loop.Now(), LoopTime() + absl::Seconds(1));
 }
 
-// ---- the iteration ------------------------------------------------------------
+// ---- the iteration
+// ------------------------------------------------------------
 
 TEST(EventLoopTest, CallbacksRunInTheOrderOfTheirScheduling) {
   EventLoop loop;
@@ -229,7 +230,8 @@ TEST(EventLoopTest, CountsItsIterations) {
   EXPECT_EQ(loop.Iterations(), 2u);
 }
 
-// ---- which loop runs ----------------------------------------------------------
+// ---- which loop runs
+// ----------------------------------------------------------
 
 TEST(EventLoopTest, CurrentIsTheLoopThatRunsInThisThread) {
   EventLoop loop;
@@ -270,8 +272,7 @@ TEST(EventLoopTest, LoopCannotRunInsideAnother) {
     outer.Stop();
   });
   outer.RunForever();
-  EXPECT_EQ(error,
-            "RunForever: another event loop is running in this thread");
+  EXPECT_EQ(error, "RunForever: another event loop is running in this thread");
 }
 
 TEST(EventLoopTest, IsRunningOnlyDuringTheRun) {
@@ -284,7 +285,8 @@ TEST(EventLoopTest, IsRunningOnlyDuringTheRun) {
   EXPECT_FALSE(loop.IsRunning());
 }
 
-// ---- close --------------------------------------------------------------------
+// ---- close
+// --------------------------------------------------------------------
 
 TEST(EventLoopTest, CloseDropsWhatIsQueuedAndDestroysItsCaptures) {
   auto token = std::make_shared<int>(1);
@@ -405,7 +407,8 @@ TEST(EventLoopTest, GetPollerIsTheOneThatWasGiven) {
   EXPECT_EQ(&loop.GetPoller(), &poller);
 }
 
-// ---- the inner half -----------------------------------------------------------
+// ---- the inner half
+// -----------------------------------------------------------
 
 TEST(LoopCoreTest, StepsAndCallbacksShareOneOrder) {
   Log log;

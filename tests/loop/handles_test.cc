@@ -104,7 +104,8 @@ TEST(HandleTest, MoveOnlyCallablesAreFine) {
   EXPECT_EQ(value, 7);
 }
 
-// ---- context ------------------------------------------------------------------
+// ---- context
+// ------------------------------------------------------------------
 
 class TestContext final : public internal::ContextBase {
  public:

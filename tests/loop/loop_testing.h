@@ -202,7 +202,8 @@ class NamedStep : public coil::internal::Runnable {
   bool shuffles_;
 };
 
-// Runs the loop until nothing is ready any more: one pass for each call of Stop().
+// Runs the loop until nothing is ready any more: one pass for each call of
+// Stop().
 inline void RunOnePass(coil::EventLoop& loop) {
   loop.Stop();
   loop.RunForever();

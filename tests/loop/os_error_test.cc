@@ -58,7 +58,8 @@ TEST(OsErrorTest, IsASystemErrorAndARuntimeError) {
 TEST(OsErrorTest, CopyingCannotThrow) {
   EXPECT_TRUE(std::is_nothrow_copy_constructible_v<OsError>);
   const OsError error(EIO, "read", "fd 3");
-  const OsError copy = error;  // NOLINT(performance-unnecessary-copy-initialization)
+  const OsError copy =
+      error;  // NOLINT(performance-unnecessary-copy-initialization)
   EXPECT_STREQ(copy.what(), error.what());
   EXPECT_EQ(copy.peer(), "fd 3");
 }

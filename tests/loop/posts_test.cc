@@ -44,8 +44,8 @@ TEST(PostsTest, PostWakesALoopThatSleeps) {
   poller.on_blocking_poll = [&](absl::Duration) {
     // The loop has announced its sleep: only a write to the eventfd wakes it.
     if (!poster.joinable()) {
-      poster = std::thread(
-          [&] { loop.CallSoonThreadSafe([&] { loop.Stop(); }); });
+      poster =
+          std::thread([&] { loop.CallSoonThreadSafe([&] { loop.Stop(); }); });
     }
   };
   loop.RunForever();

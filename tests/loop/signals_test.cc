@@ -105,9 +105,9 @@ int g_previous_runs = 0;
 void PreviousHandler(int) { ++g_previous_runs; }
 
 TEST(SignalsTest, RemovingRestoresWhatWasThereBefore) {
-  struct sigaction mine {};
+  struct sigaction mine{};
   mine.sa_handler = PreviousHandler;
-  struct sigaction original {};
+  struct sigaction original{};
   ASSERT_EQ(::sigaction(SIGUSR2, &mine, &original), 0);
   g_previous_runs = 0;
   EventLoop loop;
@@ -126,7 +126,7 @@ TEST(SignalsTest, CloseRestoresWhatWasThereBefore) {
   loop.AddSignalHandler(SIGUSR2, [] {});
   loop.Close();
   for (int signal : {SIGUSR1, SIGUSR2}) {
-    struct sigaction now {};
+    struct sigaction now{};
     ::sigaction(signal, nullptr, &now);
     EXPECT_EQ(now.sa_handler, SIG_DFL);
   }
@@ -242,9 +242,9 @@ TEST(SignalsTest, ClosedLoopWithAPendingSignalLeavesNothing) {
 
 TEST(SignalsThreadsTest, HandlersComeAndGoWhileSignalsArrive) {
   // Between two handlers the signal would end the process.
-  struct sigaction ignore {};
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
-  struct sigaction original {};
+  struct sigaction original{};
   ::sigaction(SIGUSR1, &ignore, &original);
   EventLoop loop;
   std::atomic<bool> done{false};

@@ -291,7 +291,8 @@ TEST(ThreadPoolTest, ShutdownNowAbandonsWhatHasNotStarted) {
   EXPECT_EQ(job.runs, 0);
 }
 
-// ---- threads that cannot be started -------------------------------------------
+// ---- threads that cannot be started
+// -------------------------------------------
 
 std::atomic<int> g_threads_left{0};
 
@@ -351,7 +352,8 @@ TEST(ThreadPoolTest, ManyThreadsMaySubmitAtOnce) {
   EXPECT_EQ(runs, 2000);
 }
 
-// ---- the default executor of a loop -------------------------------------------
+// ---- the default executor of a loop
+// -------------------------------------------
 
 TEST(DefaultExecutorTest, IsMadeAtFirstUseAndKept) {
   EventLoop loop;
@@ -406,6 +408,22 @@ TEST(DefaultExecutorTest, CloseDoesNotRunWhatHasNotStarted) {
   loop.Close();
   EXPECT_EQ(token.use_count(), 1);
   gate.Open();
+  pool.Shutdown();  // the jobs refer to the gate
+}
+
+TEST(DefaultExecutorTest, EndOfTheLoopDoesNotWaitForARunningJob) {
+  auto gate = std::make_shared<Gate>();
+  std::promise<void> ended;
+  {
+    EventLoop loop;
+    loop.DefaultExecutor().Submit([gate, &ended] {
+      gate->Pass();
+      ended.set_value();
+    });
+    gate->AwaitArrivals(1);
+  }
+  gate->Open();
+  ended.get_future().get();
 }
 
 TEST(DefaultExecutorTest, JobThatPostsToAClosedLoopIsTold) {

@@ -26,8 +26,8 @@ TEST(TimersTest, RunWhenTheirTimeHasCome) {
   });
   loop->CallLater(absl::Seconds(1), [&] { at.push_back(loop->Now() - start); });
   loop->RunForever();
-  EXPECT_EQ(at, (std::vector<absl::Duration>{absl::Seconds(1),
-                                             absl::Seconds(3)}));
+  EXPECT_EQ(at,
+            (std::vector<absl::Duration>{absl::Seconds(1), absl::Seconds(3)}));
 }
 
 TEST(TimersTest, EqualTimesRunInTheOrderOfTheCalls) {
@@ -64,9 +64,8 @@ TEST(TimersTest, InfiniteDelayNeverRuns) {
 
 TEST(TimersTest, TimeInThePastIsDueAtOnce) {
   SimulatedLoop loop;
-  loop->CallLater(absl::Hours(1), [&] {
-    loop->CallAt(LoopTime(), [&] { loop->Stop(); });
-  });
+  loop->CallLater(absl::Hours(1),
+                  [&] { loop->CallAt(LoopTime(), [&] { loop->Stop(); }); });
   loop->RunForever();
   EXPECT_EQ(loop->Now() - LoopTime(), absl::Hours(1));
 }
@@ -157,7 +156,10 @@ TEST(TimersTest, CancelAfterTheRunDoesNothing) {
 
 TEST(TimersTest, DroppingTheHandleDoesNotCancel) {
   SimulatedLoop loop;
-  { TimerHandle timer = loop->CallLater(absl::Seconds(1), [&] { loop->Stop(); }); }
+  {
+    TimerHandle timer =
+        loop->CallLater(absl::Seconds(1), [&] { loop->Stop(); });
+  }
   loop->RunForever();
   EXPECT_EQ(loop->Now() - LoopTime(), absl::Seconds(1));
 }

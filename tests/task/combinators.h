@@ -29,7 +29,7 @@ inline Co<int> After(int seconds, int value) {
   co_return value;
 }
 
-inline Co<void> Wait(int seconds) { co_await Sleep(absl::Seconds(seconds)); }
+inline Co<void> Pause(int seconds) { co_await Sleep(absl::Seconds(seconds)); }
 
 inline Co<int> FailAfter(int seconds, std::string what) {
   co_await Sleep(absl::Seconds(seconds));

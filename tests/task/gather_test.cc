@@ -77,7 +77,7 @@ TEST(GatherTest, CoroutinesOfAVectorBecomeTasksInOrder) {
 
 TEST(GatherTest, VoidIsMonostateInATuple) {
   auto main = []() -> Co<void> {
-    auto result = co_await Gather(Wait(1), After(1, 7));
+    auto result = co_await Gather(Pause(1), After(1, 7));
     static_assert(
         std::is_same_v<decltype(result), std::tuple<std::monostate, int>>);
     EXPECT_EQ(std::get<1>(result), 7);
@@ -87,14 +87,14 @@ TEST(GatherTest, VoidIsMonostateInATuple) {
 
 TEST(GatherTest, VoidsOnlyGiveNothing) {
   auto main = []() -> Co<void> {
-    static_assert(std::is_same_v<decltype(Gather(Wait(1), Wait(2))), Co<void>>);
+    static_assert(std::is_same_v<decltype(Gather(Pause(1), Pause(2))), Co<void>>);
     const LoopTime start = EventLoop::Current().Now();
-    co_await Gather(Wait(1), Wait(2));
+    co_await Gather(Pause(1), Pause(2));
     EXPECT_EQ(SecondsSince(start), 2);
     std::vector<Co<void>> all;
     static_assert(std::is_same_v<decltype(Gather(std::move(all))), Co<void>>);
-    all.push_back(Wait(1));
-    all.push_back(Wait(3));
+    all.push_back(Pause(1));
+    all.push_back(Pause(3));
     co_await Gather(std::move(all));
     EXPECT_EQ(SecondsSince(start), 5);
   };
@@ -632,7 +632,7 @@ TEST(GatherSettledTest, WaitsForAllAndKeepsTheirErrors) {
     EventLoop::Current().CallLater(absl::Seconds(1),
                                    [cancelled] { cancelled.Cancel("x"); });
     auto [a, b, c, d] = co_await GatherSettled(After(5, 1), FailAfter(1, "no"),
-                                               cancelled, Wait(1));
+                                               cancelled, Pause(1));
     EXPECT_EQ(SecondsSince(start), 5);
     EXPECT_EQ(a.Value(), 1);
     EXPECT_EQ(TextOf(b), "std::runtime_error: no");
@@ -655,7 +655,7 @@ TEST(GatherSettledTest, VectorForm) {
     EXPECT_EQ(TextOf(outcomes[1]), "std::runtime_error: no");
     EXPECT_TRUE((co_await GatherSettled(std::vector<Co<int>>())).empty());
     std::vector<Co<void>> voids;
-    voids.push_back(Wait(1));
+    voids.push_back(Pause(1));
     std::vector<Outcome<void>> of_voids =
         co_await GatherSettled(std::move(voids));
     EXPECT_TRUE(of_voids[0].Ok());
@@ -812,6 +812,7 @@ TEST(GatherTest, RefusesBeforeAnythingIsStarted) {
 TEST(GatherTest, RefusesATaskOfAnotherLoop) {
   Task<int> foreign;
   EventLoop other(LoopOptions{.simulation = &kSimulation});
+  other.SetExceptionHandler([](const ExceptionContext&) {});
   other.RunUntilComplete([&]() -> Co<void> {
     foreign = CreateTask(After(1, 1));
     co_return;

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coil/loop/event_loop.h"
@@ -168,6 +169,33 @@ Co<long> ManyAwaits(int n) {
 
 TEST(CoTest, MillionAwaitsThatCompleteAtOnce) {
   EXPECT_EQ(coil::Run(ManyAwaits(1000000), kVirtual), 500000500000);
+}
+
+TEST(TaskTest, LoopIsClosedWithReadyAndSuspendedTasks) {
+  int reports = 0;
+  int destroyed = 0;
+  struct Counted {
+    explicit Counted(int* count) : count(count) {}
+    Counted(Counted&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
+    ~Counted() {
+      if (count != nullptr) ++*count;
+    }
+    int* count;
+  };
+  EventLoop loop;
+  loop.SetExceptionHandler([&](const ExceptionContext&) { ++reports; });
+  auto sleeper = [](Counted) -> Co<void> { co_await Sleep(absl::Hours(1)); };
+  auto main = [&]() -> Co<void> {
+    CreateTask(sleeper(Counted(&destroyed)));  // suspended
+    co_await Yield();
+    Task<void> inner = CreateTask(sleeper(Counted(&destroyed)));
+    CreateTask([inner]() -> Co<void> { co_await inner; });  // waits for a task
+    CreateTask(sleeper(Counted(&destroyed)));  // ready, never started
+  };
+  loop.RunUntilComplete(main());
+  loop.Close();
+  EXPECT_EQ(reports, 4);
+  EXPECT_EQ(destroyed, 3);
 }
 
 }  // namespace

@@ -104,16 +104,18 @@ class Deadline final : private TimerNode {
       Unwatch();
   }
 
-  // From now on `task` is cancelled when the time has come. REQUIRES: kCreated.
-  void Enter(TaskCore* task) noexcept {
-    task_ = task;
+  // The task that will enter.
+  void Bind(TaskCore* task) noexcept { task_ = task; }
+  // From now on the task is cancelled when the time has come. REQUIRES:
+  // kCreated, and bound.
+  void Enter() noexcept {
     state_ = State::kEntered;
-    cancelling_ = task->Cancelling();
-    pending_ = task->MustCancel();
+    cancelling_ = task_->Cancelling();
+    pending_ = task_->MustCancel();
     if (time_ == LoopTime::InfiniteFuture().Nanoseconds()) return;
     // The clock is read now, also if the timer is armed later.
     if (!absolute_) {
-      time_ = AfterNanoseconds(task->loop().Now(), time_ > 0 ? time_ : 0)
+      time_ = AfterNanoseconds(task_->loop().Now(), time_ > 0 ? time_ : 0)
                   .Nanoseconds();
     }
     watching_ = true;
@@ -178,6 +180,11 @@ inline bool EnteredDeadlines::Remove(Deadline* deadline) noexcept {
   return true;
 }
 
+template <class Awaiter>
+inline constexpr bool kIsCoAwaiter = false;
+template <class T>
+inline constexpr bool kIsCoAwaiter<CoAwaiter<T>> = true;
+
 // Puts a deadline around `Inner`, the awaiter of an operation. What completes
 // at once never meets the clock.
 template <class Inner>
@@ -190,28 +197,33 @@ class [[nodiscard("co_await it")]] Timed {
   Timed(Timed&&) = default;
 
   // As a Co, for those who want to store it.
-  COIL_CORO_WRAPPER operator Co<Result>() && {
-    return AsCo(std::move(*this));
-  }
+  COIL_CORO_WRAPPER operator Co<Result>() && { return AsCo(std::move(*this)); }
 
   void Bind(TaskCore* task) noexcept {
-    task_ = task;
+    deadline_.Bind(task);
     if constexpr (IsLeafAwaiter<Inner>) inner_.Bind(task);
   }
   bool await_ready() {
     if constexpr (kIsBody) {
-      deadline_.Enter(task_);
+      deadline_.Enter();
       inner_.Start(deadline_);
+      return inner_.await_ready();
+    } else {
+      if (inner_.await_ready()) return true;
+      deadline_.Enter();
+      return false;
     }
-    return inner_.await_ready();
   }
   template <class P>
-  COIL_AWAIT_SUSPEND auto await_suspend(std::coroutine_handle<P> self) {
-    if constexpr (!kIsBody) deadline_.Enter(task_);
+  auto await_suspend(std::coroutine_handle<P> self) {
     return inner_.await_suspend(self);
   }
   Result await_resume() {
-    if constexpr (kGivesSlot) {
+    if constexpr (kIsCoroutine) {
+      if (!deadline_.Exit()) [[likely]]
+        return inner_.await_resume();
+      return TimedOutSlot().Take();
+    } else if constexpr (kGivesSlot) {
       return TakeSlot().Take();
     } else {
       bool timed_out = false;
@@ -229,19 +241,23 @@ class [[nodiscard("co_await it")]] Timed {
   ResultSlot<Result> TakeSlot()
     requires requires(Inner& inner) { inner.TakeSlot(); }
   {
-    bool timed_out = false;
-    try {
-      ResultSlot<Result> slot = TakeInner(timed_out);
-      if (timed_out && IsCancelledError(slot.Error())) {
-        slot.SetError(std::make_exception_ptr(TimeoutError()));
+    if constexpr (kIsCoroutine) {
+      if (!deadline_.Exit()) [[likely]]
+        return inner_.TakeSlot();
+      return TimedOutSlot();
+    } else {
+      bool timed_out = false;
+      try {
+        ResultSlot<Result> slot = TakeInnerSlot(timed_out);
+        if (timed_out) ConvertError(slot);
+        return slot;
+      } catch (const CancelledError&) {
+        if (!timed_out) throw;
       }
+      ResultSlot<Result> slot;
+      slot.SetError(std::make_exception_ptr(TimeoutError()));
       return slot;
-    } catch (const CancelledError&) {
-      if (!timed_out) throw;
     }
-    ResultSlot<Result> slot;
-    slot.SetError(std::make_exception_ptr(TimeoutError()));
-    return slot;
   }
 
  private:
@@ -250,6 +266,10 @@ class [[nodiscard("co_await it")]] Timed {
       requires(Inner& inner, Deadline& deadline) { inner.Start(deadline); };
   static constexpr bool kGivesSlot =
       requires(Inner& inner) { inner.TakeSlot(); };
+  // How a coroutine ended is settled when it resumes its parent. A leaf settles
+  // it in its await_resume(), and there it has to see the request of the
+  // deadline: what was granted too late is given back.
+  static constexpr bool kIsCoroutine = kIsBody || kIsCoAwaiter<Inner>;
 
   // Leaves the deadline before a result or an error of the operation gets out.
   class Leave {
@@ -265,16 +285,24 @@ class [[nodiscard("co_await it")]] Timed {
     bool& timed_out_;
   };
 
-  ResultSlot<Result> TakeInner(bool& timed_out) {
+  ResultSlot<Result> TakeInnerSlot(bool& timed_out) {
     Leave leave(deadline_, timed_out);
     return inner_.TakeSlot();
+  }
+  [[gnu::noinline, gnu::cold]] ResultSlot<Result> TimedOutSlot() {
+    ResultSlot<Result> slot = inner_.TakeSlot();
+    ConvertError(slot);
+    return slot;
+  }
+  static void ConvertError(ResultSlot<Result>& slot) {
+    if (!IsCancelledError(slot.Error())) return;
+    slot.SetError(std::make_exception_ptr(TimeoutError()));
   }
 
   static Co<Result> AsCo(Timed timed) { co_return co_await std::move(timed); }
 
   Deadline deadline_;
   Inner inner_;
-  TaskCore* task_ = nullptr;
 };
 
 // What was given to WithTimeout(), as the awaiter that goes into a Timed.

@@ -98,6 +98,7 @@ Co<void> Guards(Lock& lock, Semaphore* permits, RateLimiter& limiter) {
 void Invoked(int n) {
   CreateTask([&]() -> Co<void> { co_await Use(n); }());                    // BAD: invoked-lambda
   CreateTask([]() -> Co<void> { co_return; }());
+  coil::Run([&]() -> Co<void> { co_await Use(n); }());
   CreateTask([n]() -> Co<void> { co_await Use(n); });
   int m = [&] { return n + 1; }();
   std::atomic_thread_fence(std::memory_order_seq_cst);                     // BAD: fence

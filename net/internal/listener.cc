@@ -1,0 +1,121 @@
+#include "coil/net/internal/listener.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coil/loop/event_loop.h"
+#include "coil/loop/internal/socket_calls.h"
+#include "coil/loop/os_error.h"
+#include "coil/task/internal/task_core.h"
+
+namespace coil::net::internal {
+namespace {
+
+// The connection is gone, or has failed in a way that accept() reports although
+// the socket that listens is well: the next one may be good (accept(2)).
+bool ConcernsOneConnection(int error) {
+  switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Listener::Listener(Socket socket, AcceptSink& sink, int backlog,
+                   absl::Duration retry)
+    : socket_(std::move(socket)),
+      sink_(sink),
+      loop_(&coil::internal::RequireLoop("net: a server")),
+      poller_(&loop_->loop().GetPoller()),
+      backlog_(backlog),
+      retry_(retry) {
+  loop_->Attach(this);
+}
+
+void Listener::Start() {
+  if (started_ || loop_ == nullptr) return;
+  socket_.Listen(backlog_);
+  poller_->Add(*this, socket_.Descriptor(), kReadable, Trigger::kLevel);
+  started_ = true;
+}
+
+void Listener::Close() noexcept {
+  if (loop_ == nullptr) return;
+  loop_->Detach(this);
+  loop_->Disarm(this);
+  loop_ = nullptr;
+  poller_->Remove(*this);
+  socket_.Close();
+}
+
+void Listener::OnLoopClose() noexcept {
+  loop_->Attach(this);  // as Close() expects it
+  Close();
+}
+
+void Listener::OnReady(IoEvents) noexcept {
+  const int most = std::min(backlog_ + 1, kAcceptsInOneTurn);
+  for (int i = 0; i < most; ++i) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(storage);
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
+    const int fd = coil::internal::SockSys().accept4(
+        socket_.Descriptor(), address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      const int error = errno;
+      if (error == EAGAIN || error == EWOULDBLOCK) return;
+      if (ConcernsOneConnection(error)) continue;
+      return Pause(error);
+    }
+    sink_.OnAccept(Socket::Adopt(fd), Address::FromSockaddr(address, size));
+    if (loop_ == nullptr) return;  // that was one too many for somebody
+  }
+}
+
+void Listener::Pause(int error) noexcept {
+  Report(error, "a server cannot accept connections");
+  poller_->Remove(*this);
+  loop_->Arm(this, loop_->Now() + retry_);
+}
+
+void Listener::Fire() noexcept {
+  try {
+    poller_->Add(*this, socket_.Descriptor(), kReadable, Trigger::kLevel);
+  } catch (const OsError& error) {
+    Pause(error.Errno());
+  }
+}
+
+void Listener::Report(int error, const char* message) noexcept {
+  try {
+    ExceptionContext context(
+        absl::StrCat(message, "; it tries again in ",
+                     absl::FormatDuration(retry_)));
+    context.exception = std::make_exception_ptr(
+        OsError(error, "accept", socket_.SockName().ToString()));
+    context.handle = socket_.SockName().ToString();
+    loop_->Report(context);
+  } catch (...) {
+    // There is not even memory for a report.
+  }
+}
+
+}  // namespace coil::net::internal

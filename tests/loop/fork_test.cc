@@ -1,0 +1,166 @@
+// A forked child must not use its parent's loop, and the parent must not
+// notice.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <stdexcept>
+#include <string>
+
+#include "coil/loop/event_loop.h"
+#include "coil/loop/thread_pool.h"
+#include "gtest/gtest.h"
+#include "tests/loop/loop_testing.h"
+
+namespace coil {
+namespace {
+
+using coil_testing::Pipe;
+using coil_testing::RunOnePass;
+
+// Runs `f` in a child; what it returns is the exit status.
+int InChild(absl::AnyInvocable<int()> f) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    int status = 99;
+    try {
+      status = f();
+    } catch (...) {
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+bool Refuses(absl::AnyInvocable<void()> f) {
+  try {
+    f();
+  } catch (const std::runtime_error& e) {
+    return std::string(e.what()).find("belongs to the parent of this forked") !=
+           std::string::npos;
+  }
+  return false;
+}
+
+TEST(ForkTest, ChildIsToldThatTheLoopIsItsParents) {
+  EventLoop loop;
+  EXPECT_EQ(InChild([&] {
+              if (!Refuses([&] { loop.CallSoon([] {}); })) return 1;
+              if (!Refuses([&] { loop.CallLater(absl::Seconds(1), [] {}); })) {
+                return 2;
+              }
+              if (!Refuses([&] { loop.CallSoonThreadSafe([] {}); })) return 3;
+              if (!Refuses([&] { loop.RunForever(); })) return 4;
+              if (!Refuses([&] { loop.AddReader(0, [] {}); })) return 5;
+              return 0;
+            }),
+            0);
+}
+
+TEST(ForkTest, ChildMayMakeALoopOfItsOwn) {
+  EventLoop parent;
+  EXPECT_EQ(InChild([&] {
+              EventLoop mine;
+              bool ran = false;
+              mine.CallLater(absl::ZeroDuration(), [&] {
+                ran = true;
+                mine.Stop();
+              });
+              mine.RunForever();
+              return ran ? 0 : 1;
+            }),
+            0);
+}
+
+TEST(ForkTest, NoLoopRunsInAChildThatWasForkedByACallback) {
+  EventLoop loop;
+  int status = -1;
+  loop.CallSoon([&] {
+    status =
+        InChild([&] { return EventLoop::CurrentOrNull() == nullptr ? 0 : 1; });
+    loop.Stop();
+  });
+  loop.RunForever();
+  EXPECT_EQ(status, 0);
+}
+
+TEST(ForkTest, ChildThatReturnsIntoTheLoopLeavesItWithAnError) {
+  EventLoop loop;
+  pid_t pid = -1;
+  bool in_child = false;
+  loop.CallSoon([&] {
+    pid = ::fork();
+    in_child = pid == 0;
+    if (!in_child) loop.Stop();
+  });
+  std::string error;
+  try {
+    loop.RunForever();
+  } catch (const std::runtime_error& e) {
+    error = e.what();
+  }
+  if (in_child) {
+    ::_exit(error.find("belongs to the parent") != std::string::npos ? 0 : 1);
+  }
+  EXPECT_EQ(error, "");
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(ForkTest, ChildThatClosesTheLoopDoesNotDisturbTheParent) {
+  EventLoop loop;
+  Pipe pipe;
+  int events = 0;
+  loop.AddReader(pipe.read.get(), [&] {
+    pipe.Take();
+    ++events;
+  });
+  EXPECT_EQ(InChild([&] {
+              loop.Close();
+              return 0;
+            }),
+            0);
+  for (int i = 0; i < 100; ++i) {
+    pipe.Put();
+    RunOnePass(loop);
+  }
+  EXPECT_EQ(events, 100);
+}
+
+TEST(ForkTest, PoolOfTheParentIsRefusedInTheChild) {
+  ThreadPool pool(1);
+  pool.Submit([] {});
+  EXPECT_EQ(InChild([&] {
+              try {
+                pool.Submit([] {});
+              } catch (const std::runtime_error&) {
+                return 0;
+              }
+              return 1;
+            }),
+            0);
+}
+
+TEST(ForkTest, SignalInTheChildDoesWhatItDidBeforeTheLoop) {
+  EventLoop loop;
+  bool heard = false;
+  loop.AddSignalHandler(SIGUSR1, [&] { heard = true; });
+  // By default it ends the process.
+  EXPECT_EQ(InChild([] {
+              ::raise(SIGUSR1);
+              return 0;
+            }),
+            -SIGUSR1);
+  RunOnePass(loop);
+  EXPECT_FALSE(heard);
+  ::raise(SIGUSR1);
+  RunOnePass(loop);
+  EXPECT_TRUE(heard);
+}
+
+}  // namespace
+}  // namespace coil
