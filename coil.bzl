@@ -89,5 +89,8 @@ def coil_sources():
             ["**/*.h", "**/*.cc", "**/BUILD", "**/*.md", "**/*.inc"],
             allow_empty = True,
         ),
-        visibility = ["//tests:__subpackages__"],
+        visibility = [
+            "//examples:__subpackages__",
+            "//tests:__subpackages__",
+        ],
     )

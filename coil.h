@@ -60,6 +60,8 @@
 #include "coil/task/to_thread.h"
 #include "coil/task/wait.h"
 #include "coil/task/with.h"
+#include "coil/timers/interval.h"
+#include "coil/timers/rate_limiter.h"
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
 // IWYU pragma: end_exports

@@ -9,9 +9,6 @@ import os
 import re
 import sys
 
-# For tests only, so not part of coil/coil.h.
-NOT_IN_UMBRELLA = {'task/testing'}
-
 PACKAGES = ('loop', 'task', 'timers', 'sync', 'net')
 
 
@@ -43,6 +40,12 @@ def header_targets(package):
         for header in re.findall(r'"([\w/]+)\.h"', headers.group(1)) if headers else []:
             targets[header] = name
     return targets
+
+
+def for_tests(package):
+    """The libraries that are for tests only, and so are not part of any umbrella."""
+    rules = re.findall(r'^coil_cc_library\(\n(.*?)^\)', read(package + '/BUILD'), re.M | re.S)
+    return {re.search(r'name = "([^"]+)"', rule).group(1) for rule in rules if 'testonly = True' in rule}
 
 
 def umbrella_deps(package):
@@ -79,7 +82,7 @@ def umbrella_headers():
         targets = header_targets(package)
         for header in public_headers(package):
             path = '%s/%s' % (package, header)
-            if header in targets and path not in NOT_IN_UMBRELLA:
+            if header in targets and targets[header] not in for_tests(package):
                 yield path, '//%s:%s' % (package, targets[header])
 
 
@@ -128,7 +131,7 @@ def main(fix):
         else:
             for header in public_headers(package):
                 target = targets.get(header)
-                if target and target not in umbrella and '%s/%s' % (package, header) not in NOT_IN_UMBRELLA:
+                if target and target not in umbrella | for_tests(package):
                     problems.append('the umbrella //%s lacks :%s' % (package, target))
         replace_block('tests/headers/BUILD', r'^coil_header_test\(\n    name = "%s_headers_test".*?^\)\n' % package,
                       header_list(package), fix, problems)

@@ -39,6 +39,7 @@
 #include <utility>
 
 #include "coil/sync/internal/item_queue.h"
+#include "coil/sync/internal/put_argument.h"
 #include "coil/sync/internal/ring.h"
 
 namespace coil {

@@ -30,6 +30,7 @@
 
 #include <string>
 
+#include "coil/sync/internal/signal_awaiter.h"
 #include "coil/sync/internal/waiter_list.h"
 
 namespace coil {

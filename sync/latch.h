@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <string>
 
+#include "coil/sync/internal/signal_awaiter.h"
 #include "coil/sync/internal/waiter_list.h"
 
 namespace coil {

@@ -41,6 +41,7 @@
 #include <string>
 #include <utility>
 
+#include "coil/sync/internal/hand_off.h"
 #include "coil/sync/internal/waiter_list.h"
 
 namespace coil {
@@ -86,7 +87,7 @@ class Lock {
   }
   void Describe(const internal::Waiter& waiter, std::string* out) const;
 
-  internal::HandOff hand_off_{1};
+  internal::HandOff</*kSingle=*/true> hand_off_{1};
   internal::LoopBinding binding_;
   Guard* guard_ = nullptr;  // null while handed over
   uint32_t holder_ = 0;     // the id of the holder's task, which may be gone

@@ -48,8 +48,9 @@
 #include <utility>
 
 #include "coil/sync/internal/item_queue.h"
+#include "coil/sync/internal/put_argument.h"
 #include "coil/sync/internal/ring.h"
-#include "coil/sync/internal/waiter_list.h"
+#include "coil/sync/internal/signal_awaiter.h"
 
 namespace coil {
 

@@ -37,6 +37,7 @@
 #include <string>
 #include <utility>
 
+#include "coil/sync/internal/hand_off.h"
 #include "coil/sync/internal/holder_list.h"
 #include "coil/sync/internal/waiter_list.h"
 
@@ -91,7 +92,7 @@ class Semaphore {
   [[noreturn]] void ThrowOverReleased() const;
   void ReportOverReleased() const noexcept;
 
-  internal::HandOff hand_off_;
+  internal::HandOff<> hand_off_;
   internal::LoopBinding binding_;
   internal::HolderList holders_;
   int64_t bound_;
@@ -191,6 +192,9 @@ class SemaphoreAwaiter final : public LeafAwaiter<SemaphoreAwaiter, Waiter> {
 inline internal::SemaphoreAwaiter Semaphore::Acquire() noexcept {
   return internal::SemaphoreAwaiter(*this);
 }
+
+// The short name: there is one kind of permit.
+using Permit = Semaphore::Permit;
 
 }  // namespace coil
 

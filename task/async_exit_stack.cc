@@ -43,7 +43,7 @@ Co<bool> AsyncExitStack::AExit(std::exception_ptr error) {
     }
   }
   if (raise) std::rethrow_exception(error);
-  co_return received && dropped;
+  co_return received&& dropped;
 }
 
 }  // namespace coil

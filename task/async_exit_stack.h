@@ -1,8 +1,8 @@
 // coil/task/async_exit_stack.h
 //
-// AsyncExitStack collects managers and callbacks while a body runs, and leaves them
-// all at the end, last in first out. It is With() for a number of managers that is
-// not known before.
+// AsyncExitStack collects managers and callbacks while a body runs, and leaves
+// them all at the end, last in first out. It is With() for a number of managers
+// that is not known before.
 //
 // Example:
 //   class Connection {
@@ -22,15 +22,16 @@
 //   }
 //
 // Ordering: last in, first out, one after the other in the task that closes.
-// Cancellation: a cancel that arrives while one is left is thrown there; the others
-//   are left all the same, with CancelledError as the error.
+// Cancellation: a cancel that arrives while one is left is thrown there; the
+//   others are left all the same, with CancelledError as the error.
 // Threads: the loop's thread only.
-// Lifetime: lvalue managers are referred to, rvalues and callables are kept. A stack
-//   that is destroyed without Close() drops what it holds without leaving it.
+// Lifetime: lvalue managers are referred to, rvalues and callables are kept. A
+//   stack that is destroyed without Close() drops what it holds without leaving
+//   it.
 //
-// Suppression as in contextlib: what is left later (so: was entered earlier) sees
-// the error as it is by then. A callback that throws replaces the error; one that
-// returns true drops it for those that come after it.
+// Suppression as in contextlib: what is left later (so: was entered earlier)
+// sees the error as it is by then. A callback that throws replaces the error;
+// one that returns true drops it for those that come after it.
 //
 // Python: contextlib.AsyncExitStack.
 
@@ -145,17 +146,17 @@ class AsyncExitStack {
   // Cancellation: if CancelledError is delivered, the manager was not entered.
   template <class M>
   auto EnterAsync(M&& manager) {
-    static_assert(AsyncManager<std::remove_reference_t<M>>,
-                  "EnterAsync: the manager needs Co<R> AEnter() and Co<void> or "
-                  "Co<bool> AExit(std::exception_ptr)");
+    static_assert(
+        AsyncManager<std::remove_reference_t<M>>,
+        "EnterAsync: the manager needs Co<R> AEnter() and Co<void> or "
+        "Co<bool> AExit(std::exception_ptr)");
     internal::CheckManager<M>();
     using Kept = internal::StoredBody<M>;
-    return Enter<internal::EnterResult<Kept>, Kept>(
-        std::forward<M>(manager));
+    return Enter<internal::EnterResult<Kept>, Kept>(std::forward<M>(manager));
   }
 
-  // Calls `f(std::exception_ptr)`, which gets the error or null and returns true
-  // to drop it, or nothing. `f` is a plain function.
+  // Calls `f(std::exception_ptr)`, which gets the error or null and returns
+  // true to drop it, or nothing. `f` is a plain function.
   template <class F>
   void Push(F&& f) {
     using R = std::invoke_result_t<std::decay_t<F>&, std::exception_ptr&>;
@@ -189,8 +190,8 @@ class AsyncExitStack {
   // Moves everything to a new stack, so that leaving this one leaves nothing.
   [[nodiscard]] AsyncExitStack PopAll() noexcept { return std::move(*this); }
 
-  // Leaves everything now, without an error. Throws the error of the last callback
-  // that threw, unless a later one dropped it.
+  // Leaves everything now, without an error. Throws the error of the last
+  // callback that threw, unless a later one dropped it.
   Co<void> Close();
 
   bool Empty() const { return top_ == nullptr; }
@@ -204,8 +205,8 @@ class AsyncExitStack {
   template <class R, class M>
   Co<R> Enter(M manager) {
     // Made before the manager is entered: afterwards nothing may fail.
-    auto node = std::make_unique<internal::ManagerExit<M>>(
-        std::forward<M>(manager));
+    auto node =
+        std::make_unique<internal::ManagerExit<M>>(std::forward<M>(manager));
     internal::ManagerExit<M>& kept = *node;
     if constexpr (std::is_void_v<R>) {
       co_await kept.Enter();

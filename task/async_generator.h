@@ -1,8 +1,8 @@
 // coil/task/async_generator.h
 //
-// AsyncGenerator<T> is what a coroutine function returns that gives values one by
-// one with co_yield, and may await in between. It is a range: take the values with
-// Next(), or with COIL_FOR_AWAIT.
+// AsyncGenerator<T> is what a coroutine function returns that gives values one
+// by one with co_yield, and may await in between. It is a range: take the
+// values with Next(), or with COIL_FOR_AWAIT.
 //
 // Example:
 //   coil::AsyncGenerator<int> Count(int n) {
@@ -19,16 +19,17 @@
 //     co_return sum;
 //   }
 //
-// Ordering: the body runs inside of Next(), in the task that calls it, up to the
-//   next co_yield. Between two calls it stands still.
-// Cancellation: a cancel of the task that awaits Next() is thrown from the await in
-//   the body. A body that lets it pass has ended.
+// Ordering: the body runs inside of Next(), in the task that calls it, up to
+//   the next co_yield. Between two calls it stands still.
+// Cancellation: a cancel of the task that awaits Next() is thrown from the
+//   await in the body. A body that lets it pass has ended.
 // Threads: the loop's thread only; one Next() at a time.
-// Lifetime: parameters are copied into the frame, references are not kept alive.
-//   Dropping the generator destroys the frame at its co_yield, without running
-//   what follows: destructors do the cleanup, so a loop may be left at any time.
-//   Cleanup that has to be awaited runs in AClose(), see there. The object may move,
-//   but not between the call of Next() or AClose() and the first step of its await.
+// Lifetime: parameters are copied into the frame, references are not kept
+//   alive. Dropping the generator destroys the frame at its co_yield, without
+//   running what follows: destructors do the cleanup, so a loop may be left at
+//   any time. Cleanup that has to be awaited runs in AClose(), see there. The
+//   object may move, but not between the call of Next() or AClose() and the
+//   first step of its await.
 //
 // T may be move-only, and is no reference. Python: async generators.
 
@@ -64,19 +65,19 @@ class [[nodiscard(
   }
   ~AsyncGenerator() = default;
 
-  // Runs the body up to its next co_yield and gives the value, nullopt at the end.
-  // An error of the body comes out of here once and ends it; afterwards there is
-  // nullopt. Throws std::runtime_error while another Next() is under way.
+  // Runs the body up to its next co_yield and gives the value, nullopt at the
+  // end. An error of the body comes out of here once and ends it; afterwards
+  // there is nullopt. Throws std::runtime_error while another Next() is under
+  // way.
   // Cancellation: if CancelledError is delivered, no value was taken.
   // Python: anext() (PEP 525).
   Co<std::optional<T>> Next() {
-    co_return co_await internal::GeneratorStep<T>(owner_,
-                                                  internal::Ask::kNext);
+    co_return co_await internal::GeneratorStep<T>(owner_, internal::Ask::kNext);
   }
 
-  // Ends the body early with the cleanup that it awaits: GeneratorExit is thrown
-  // from the co_yield at which it stands. The body catches it, remembers it,
-  // awaits its cleanup after the catch block, and rethrows or returns:
+  // Ends the body early with the cleanup that it awaits: GeneratorExit is
+  // thrown from the co_yield at which it stands. The body catches it, remembers
+  // it, awaits its cleanup after the catch block, and rethrows or returns:
   //
   //   AsyncGenerator<Row> Rows() {
   //     Cursor cursor = co_await Open();
@@ -90,9 +91,10 @@ class [[nodiscard(
   //     if (error) std::rethrow_exception(error);
   //   }
   //
-  // No effect before the first Next() but that the body never runs, and none after
-  // the end. Another error of the body comes out of here. A body that yields once
-  // more is destroyed there, and std::runtime_error is thrown. Python: aclose().
+  // No effect before the first Next() but that the body never runs, and none
+  // after the end. Another error of the body comes out of here. A body that
+  // yields once more is destroyed there, and std::runtime_error is thrown.
+  // Python: aclose().
   Co<void> AClose() {
     co_await internal::GeneratorStep<T>(owner_, internal::Ask::kClose);
   }

@@ -78,7 +78,10 @@ class [[nodiscard(
 
   // Gives up a coroutine that is not to run, without the report.
   void Dispose() noexcept {
-    if (handle_) std::exchange(handle_, nullptr).destroy();
+    if (!handle_) return;
+    ++internal::t_giving_up;
+    std::exchange(handle_, nullptr).destroy();
+    --internal::t_giving_up;
   }
 
   // ---- public interface ends here ----

@@ -1,8 +1,8 @@
 // coil/task/finally.h
 //
-// Finally() runs a body and then a cleanup that has to be awaited, however the body
-// ended. C++ can await neither in a catch block nor in a destructor; for what need
-// not be awaited, a destructor is simpler.
+// Finally() runs a body and then a cleanup that has to be awaited, however the
+// body ended. C++ can await neither in a catch block nor in a destructor; for
+// what need not be awaited, a destructor is simpler.
 //
 // Example:
 //   coil::Co<void> Close() { co_return; }
@@ -13,13 +13,14 @@
 //   }
 //
 // Ordering: the cleanup starts when the body has ended, in the same task.
-// Cancellation: the cleanup runs after a cancel, too. A cancel that arrives while
-//   the cleanup waits is thrown out of its await, as in Python: what must not be
-//   cut short goes in Shield(). Cancelled before its first step, a task runs
-//   neither.
+// Cancellation: the cleanup runs after a cancel, too. A cancel that arrives
+//   while the cleanup waits is thrown out of its await, as in Python: what must
+//   not be cut short goes in Shield(). Cancelled before its first step, a task
+//   runs neither.
 // Threads: the loop's thread only.
-// Lifetime: rvalue callables are kept in the frame, lvalues are referred to. Should
-//   the loop be closed while the body is suspended, the cleanup does not run.
+// Lifetime: rvalue callables are kept in the frame, lvalues are referred to.
+//   Should the loop be closed while the body is suspended, the cleanup does not
+//   run.
 //
 // An error of the cleanup replaces that of the body. Python: try ... finally.
 

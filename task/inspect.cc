@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "coil/task/internal/function_name.h"
 #include "coil/task/internal/task_core.h"
 
 namespace coil {
@@ -132,8 +133,8 @@ std::string_view StateName(const FutureCore& core) {
 }
 
 absl::Duration AgeOf(const FutureCore& core) {
-  const uint32_t now = static_cast<uint32_t>(
-      core.loop().Now().Nanoseconds() / 1000000);
+  const uint32_t now =
+      static_cast<uint32_t>(core.loop().Now().Nanoseconds() / 1000000);
   // Modulo 2^32, as it was stored: right for tasks of up to 49 days.
   const uint32_t age = now - core.CreatedMs();
   return absl::Milliseconds(age);

@@ -73,7 +73,8 @@ namespace coil {
 // A coroutine in a chain of awaits, or another place in the source.
 // asyncio: FrameCallGraphEntry (A312).
 struct FrameCallGraphEntry {
-  std::string function;  // "coil::Reader"; empty for the place of a CreateTask()
+  std::string
+      function;  // "coil::Reader"; empty for the place of a CreateTask()
   std::string file;
   uint32_t line = 0;
 };
@@ -139,9 +140,9 @@ struct TaskInfo {
   std::string name;
   // "running", "ready", "waiting", "done", "failed", "cancelled", "pending".
   std::string_view state;
-  absl::Duration age;        // exact to a millisecond or so
-  int cancelling = 0;        // requests, see AnyTask::Cancelling()
-  std::string waits_for;     // "timer in 3s"; empty unless it is waiting
+  absl::Duration age;     // exact to a millisecond or so
+  int cancelling = 0;     // requests, see AnyTask::Cancelling()
+  std::string waits_for;  // "timer in 3s"; empty unless it is waiting
   std::vector<FrameCallGraphEntry> call_stack;  // innermost first
   FrameCallGraphEntry created;
   std::vector<AnyTask> awaits;      // the tasks and futures that it waits for
@@ -160,7 +161,8 @@ std::string DumpTasks(EventLoop& loop);
 //
 //   name    state    age   cancels  waits for       awaited by  stack
 //   Task-1  waiting  3.2s  0        task reader                 Main main.cc:44
-//   reader  waiting  3.1s  1        fd 7 readable   Task-1      Fill stream.cc:40 < ...
+//   reader  waiting  3.1s  1        fd 7 readable   Task-1      Fill
+//   stream.cc:40 < ...
 std::string FormatTaskTable(EventLoop& loop);
 
 // Tasks below those that await them, as `python -m asyncio pstree` prints; if
@@ -195,9 +197,6 @@ namespace internal {
 
 // The text for a simulation that is stuck: the dump, of a bounded length.
 std::string DescribeDeadlock(EventLoop& loop);
-
-// "coil::Read" for what source_location::function_name() gives in a coroutine.
-std::string ShortFunctionName(const char* function);
 
 class CallGraphAwaiter {
  public:

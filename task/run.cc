@@ -67,7 +67,8 @@ class Runner::InterruptGuard {
   static bool IsOurs(int signal) {
     struct sigaction action = {};
     return sigaction(signal, nullptr, &action) == 0 &&
-           (action.sa_handler == SIG_DFL || (action.sa_flags & SA_RESETHAND) != 0);
+           (action.sa_handler == SIG_DFL ||
+            (action.sa_flags & SA_RESETHAND) != 0);
   }
   void OnSignal(int signal) {
     if (received_ != 0) return;
@@ -102,7 +103,8 @@ EventLoop& Runner::Loop() {
   if (loop_ == nullptr) {
     LoopOptions options = options_.loop;
     if (options_.debug.has_value()) options.debug = options_.debug;
-    if (options_.simulation != nullptr) options.simulation = options_.simulation;
+    if (options_.simulation != nullptr)
+      options.simulation = options_.simulation;
     if (options.simulation != nullptr) {
       internal::SetDeadlockDescriber(&internal::DescribeDeadlock);
     }
@@ -115,7 +117,8 @@ EventLoop& Runner::Loop() {
 void Runner::Prepare() {
   if (EventLoop::CurrentOrNull() != nullptr) {
     throw std::runtime_error(
-        "Run: an event loop runs in this thread already; co_await the coroutine, "
+        "Run: an event loop runs in this thread already; co_await the "
+        "coroutine, "
         "or give it to CreateTask()");
   }
   Loop();
@@ -139,7 +142,8 @@ void Runner::RunUntilDone(const AnyTask& task) {
   const int signal = interrupt.Received();
   interrupt.Release();
   if (signal == 0 || !task.Cancelled()) return;
-  // Only if nobody has taken the request back: then main ended for its own reasons.
+  // Only if nobody has taken the request back: then main ended for its own
+  // reasons.
   if (task.Uncancel() != 0) return;
   const bool throws = options_.on_interrupt == InterruptPolicy::kThrow ||
                       options_.on_interrupt == InterruptPolicy::kThrowAlsoTerm;
@@ -153,8 +157,8 @@ void Runner::CancelAll() {
   internal::LoopCore& core = internal::CoreOf(*loop_);
   for (internal::OwnedRunnable* node = core.FirstOwned(); node != nullptr;
        node = node->NextOwned()) {
-    tasks.emplace_back(AnyTask::Core::Share(
-        static_cast<internal::TaskCore*>(node)));
+    tasks.emplace_back(
+        AnyTask::Core::Share(static_cast<internal::TaskCore*>(node)));
   }
   if (tasks.empty()) return;
   for (const AnyTask& task : tasks) task.Cancel("the loop is shutting down");
@@ -194,7 +198,8 @@ void Runner::Close() {
 namespace internal {
 namespace {
 
-// Stops the loop in the pass after the future is done, as asyncio's callback does.
+// Stops the loop in the pass after the future is done, as asyncio's callback
+// does.
 class StopWhenDone final : public DoneNode, public Runnable {
  public:
   explicit StopWhenDone(EventLoop& loop) : loop_(&loop) {}
@@ -244,9 +249,9 @@ void RunLoopUntilDone(EventLoop& loop, const AnyTask& task) {
   core.AddDone(guard.stop);
   loop.RunForever();
   if (!core.Done()) {
-    throw std::runtime_error(absl::StrCat(
-        "RunUntilComplete: the loop was stopped before ", core.Name(),
-        " was done"));
+    throw std::runtime_error(
+        absl::StrCat("RunUntilComplete: the loop was stopped before ",
+                     core.Name(), " was done"));
   }
 }
 

@@ -1,20 +1,22 @@
 // coil/task/run.h
 //
-// Run() is the entry point of a program: it makes an event loop, runs a coroutine on
-// it to its end, cancels and awaits what is left over, and takes the loop down.
-// Runner does the same for several coroutines on one loop.
+// Run() is the entry point of a program: it makes an event loop, runs a
+// coroutine on it to its end, cancels and awaits what is left over, and takes
+// the loop down. Runner does the same for several coroutines on one loop.
 //
 // Example:
 //   coil::Co<int> Main() { co_return 0; }
 //   int Program() { return coil::Run(Main()); }
 //
-// Ordering: at the end: cancel all tasks, run until they are done, join the thread
-//   pool, close the loop (asyncio's order, A1). One more pass of the loop runs once
-//   main is done: what it scheduled before, done-callbacks included, still runs.
+// Ordering: at the end: cancel all tasks, run until they are done, join the
+//   thread pool, close the loop (asyncio's order, A1). One more pass of the
+//   loop runs once main is done: what it scheduled before, done-callbacks
+//   included, still runs.
 // Cancellation: the first SIGINT cancels main; once its cleanup is done, Run()
-//   raises SIGINT again with the default action. A second SIGINT ends the process
-//   at once, also if a task blocks the loop. InterruptPolicy chooses otherwise. A
-//   task that swallows the cancellation at the end keeps Run() from returning.
+//   raises SIGINT again with the default action. A second SIGINT ends the
+//   process at once, also if a task blocks the loop. InterruptPolicy chooses
+//   otherwise. A task that swallows the cancellation at the end keeps Run()
+//   from returning.
 // Threads: one loop for each thread; Run() inside of a running loop throws
 //   std::runtime_error. Signals are handled where Run() is called from the main
 //   thread and nobody else handles them.
@@ -44,23 +46,23 @@
 
 namespace coil {
 
-// What Ctrl-C does while Run() runs. "Cancel main" holds if main ends cancelled and
-// nobody has taken the request back with Uncancel(); otherwise the result or the
-// error of main counts. asyncio: A6.
+// What Ctrl-C does while Run() runs. "Cancel main" holds if main ends cancelled
+// and nobody has taken the request back with Uncancel(); otherwise the result
+// or the error of main counts. asyncio: A6.
 enum class InterruptPolicy : uint8_t {
-  kRaise,             // cancel main, then raise SIGINT with the default action
-  kRaiseAlsoTerm,     // the same for SIGTERM
-  kThrow,             // cancel main, then throw KeyboardInterrupt out of Run()
-  kThrowAlsoTerm,     // the same for SIGTERM
-  kLeaveAlone,        // signals are not Run()'s business
+  kRaise,          // cancel main, then raise SIGINT with the default action
+  kRaiseAlsoTerm,  // the same for SIGTERM
+  kThrow,          // cancel main, then throw KeyboardInterrupt out of Run()
+  kThrowAlsoTerm,  // the same for SIGTERM
+  kLeaveAlone,     // signals are not Run()'s business
 };
 
 // All members are trivially destructible.
 struct RunOptions {
   std::optional<bool> debug;  // unset takes COIL_DEBUG from the environment
-  // A virtual clock and a seeded order, for tests; borrowed until Run() returns.
-  // Signals are left alone then, unless `on_interrupt` is set: a handler is a reason
-  // to wait for ever, and a test that is stuck is to fail.
+  // A virtual clock and a seeded order, for tests; borrowed until Run()
+  // returns. Signals are left alone then, unless `on_interrupt` is set: a
+  // handler is a reason to wait for ever, and a test that is stuck is to fail.
   const SimulationOptions* simulation = nullptr;
   InterruptPolicy on_interrupt = InterruptPolicy::kRaise;
   LoopOptions loop;
@@ -92,11 +94,11 @@ class Runner {
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  // Runs `main` to its end on the loop of this runner; tasks that it leaves run on
-  // in the next Run(). What context variables it sets is seen by the next Run().
-  // Throws what `main` throws; std::runtime_error in a running loop, after Close(),
-  // or if Stop() ended the loop before `main` did, which then goes on in the next
-  // Run(). asyncio: A3.
+  // Runs `main` to its end on the loop of this runner; tasks that it leaves run
+  // on in the next Run(). What context variables it sets is seen by the next
+  // Run(). Throws what `main` throws; std::runtime_error in a running loop,
+  // after Close(), or if Stop() ended the loop before `main` did, which then
+  // goes on in the next Run(). asyncio: A3.
   template <class T>
   T Run(Co<T> main) {
     internal::DisposeOnThrow<T> guard(main);
@@ -116,7 +118,8 @@ class Runner {
   // Any other awaitable, or a coroutine function, which is owned until the end.
   template <class F>
     requires(internal::IsCoroutineFunction<F> ||
-             (internal::IsAwaitable<F> && !internal::kIsCo<std::remove_cvref_t<F>> &&
+             (internal::IsAwaitable<F> &&
+              !internal::kIsCo<std::remove_cvref_t<F>> &&
               !internal::kIsHandle<std::remove_cvref_t<F>>))
   decltype(auto) Run(F&& main) {
     if constexpr (internal::IsCoroutineFunction<F>) {
@@ -135,8 +138,8 @@ class Runner {
   // The loop, made now if it was not. Throws std::runtime_error after Close().
   EventLoop& Loop();
 
-  // Cancels and awaits what is left over, ends the thread pool, closes the loop.
-  // Idempotent. asyncio: A4.
+  // Cancels and awaits what is left over, ends the thread pool, closes the
+  // loop. Idempotent. asyncio: A4.
   void Close();
 
  private:
@@ -182,8 +185,8 @@ decltype(auto) RunAndClose(const RunOptions& options, A&& main) {
 
 }  // namespace internal
 
-// Runs `main` (a Co, or another awaitable that is not bound to a loop yet) on a loop
-// of its own and returns its result or throws its error. asyncio: A1.
+// Runs `main` (a Co, or another awaitable that is not bound to a loop yet) on a
+// loop of its own and returns its result or throws its error. asyncio: A1.
 template <class A>
   requires(internal::IsAwaitable<A> && !internal::IsCoroutineFunction<A>)
 decltype(auto) Run(A&& main, RunOptions options = {}) {

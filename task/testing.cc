@@ -79,8 +79,7 @@ void RunAndCheck(absl::FunctionRef<Co<void>()> body,
     }
   }
   if (!check) return;
-  for (const std::string& surplus :
-       ResourceCount::Take().Surplus(before)) {
+  for (const std::string& surplus : ResourceCount::Take().Surplus(before)) {
     ADD_FAILURE() << "left over: " << surplus;
   }
 }

@@ -17,9 +17,9 @@
 //     EXPECT_EQ(coil::EventLoop::Current().Now() - start, absl::Hours(24));
 //   }
 //
-// The day takes microseconds. With COIL_TEST_SEED=7 in the environment the ready
-// tasks are shuffled by the seed 7; a test that fails prints how to replay it.
-// With --gtest_repeat=1000 as well, the seeds are 7, 8, ... 1006.
+// The day takes microseconds. With COIL_TEST_SEED=7 in the environment the
+// ready tasks are shuffled by the seed 7; a test that fails prints how to
+// replay it. With --gtest_repeat=1000 as well, the seeds are 7, 8, ... 1006.
 //
 // After the body, what is ready runs on without time passing; then the test
 // fails for each of these that is left:
@@ -60,25 +60,25 @@
 
 // As TEST(test_suite_name, test_name); the body is a coroutine that returns
 // Co<void>. One without any co_await ends with co_return.
-#define CORO_TEST(test_suite_name, test_name)                              \
-  static ::coil::Co<void> COIL_CORO_BODY_(test_suite_name, test_name)();   \
-  TEST(test_suite_name, test_name) {                                       \
-    ::coil::RunCoroTest(COIL_CORO_BODY_(test_suite_name, test_name));      \
-  }                                                                        \
+#define CORO_TEST(test_suite_name, test_name)                            \
+  static ::coil::Co<void> COIL_CORO_BODY_(test_suite_name, test_name)(); \
+  TEST(test_suite_name, test_name) {                                     \
+    ::coil::RunCoroTest(COIL_CORO_BODY_(test_suite_name, test_name));    \
+  }                                                                      \
   static ::coil::Co<void> COIL_CORO_BODY_(test_suite_name, test_name)()
 
 // As TEST_F(test_fixture, test_name). SetUp() and TearDown() run outside of the
 // loop.
-#define CORO_TEST_F(test_fixture, test_name)                               \
-  class COIL_CORO_BODY_(test_fixture, test_name) : public test_fixture {   \
-   protected:                                                              \
-    ::coil::Co<void> CoroTestBody();                                       \
-  };                                                                       \
-  GTEST_TEST_(test_fixture, test_name,                                     \
-              COIL_CORO_BODY_(test_fixture, test_name),                    \
-              ::testing::internal::GetTypeId<test_fixture>()) {            \
-    ::coil::RunCoroTest([this] { return this->CoroTestBody(); });          \
-  }                                                                        \
+#define CORO_TEST_F(test_fixture, test_name)                             \
+  class COIL_CORO_BODY_(test_fixture, test_name) : public test_fixture { \
+   protected:                                                            \
+    ::coil::Co<void> CoroTestBody();                                     \
+  };                                                                     \
+  GTEST_TEST_(test_fixture, test_name,                                   \
+              COIL_CORO_BODY_(test_fixture, test_name),                  \
+              ::testing::internal::GetTypeId<test_fixture>()) {          \
+    ::coil::RunCoroTest([this] { return this->CoroTestBody(); });        \
+  }                                                                      \
   ::coil::Co<void> COIL_CORO_BODY_(test_fixture, test_name)::CoroTestBody()
 
 #define COIL_CORO_BODY_(suite, name) CoroTest_##suite##_##name##_Body

@@ -1,9 +1,9 @@
 // coil/task/testing_assert.h
 //
-// Assertions that end a coroutine. googletest's ASSERT_EQ(a, b) returns from the
-// function with `return`, which a coroutine may not; CO_ASSERT_EQ(a, b) does it
-// with `co_return`. EXPECT_EQ and its kin work in coroutines as they are, and
-// the arguments of all of them may co_await.
+// Assertions that end a coroutine. googletest's ASSERT_EQ(a, b) returns from
+// the function with `return`, which a coroutine may not; CO_ASSERT_EQ(a, b)
+// does it with `co_return`. EXPECT_EQ and its kin work in coroutines as they
+// are, and the arguments of all of them may co_await.
 //
 // Example:
 //   coil::Co<int> Answer() { co_return 42; }
@@ -37,9 +37,9 @@
 #include "gtest/gtest.h"
 
 // The comparison is as in the assertion of the same name without CO_.
-#define CO_ASSERT_EQ(a, b)                                       \
-  GTEST_PRED_FORMAT2_(::testing::internal::EqHelper::Compare, a, \
-                      b, COIL_CO_FATAL_FAILURE_)
+#define CO_ASSERT_EQ(a, b)                                          \
+  GTEST_PRED_FORMAT2_(::testing::internal::EqHelper::Compare, a, b, \
+                      COIL_CO_FATAL_FAILURE_)
 #define CO_ASSERT_NE(a, b) COIL_CO_COMPARE_(NE, a, b)
 #define CO_ASSERT_LT(a, b) COIL_CO_COMPARE_(LT, a, b)
 #define CO_ASSERT_LE(a, b) COIL_CO_COMPARE_(LE, a, b)
@@ -48,26 +48,25 @@
 #define CO_ASSERT_STREQ(a, b) COIL_CO_COMPARE_(STREQ, a, b)
 #define CO_ASSERT_STRNE(a, b) COIL_CO_COMPARE_(STRNE, a, b)
 
-#define CO_ASSERT_TRUE(condition)                          \
+#define CO_ASSERT_TRUE(condition)                         \
   GTEST_TEST_BOOLEAN_(condition, #condition, false, true, \
                       COIL_CO_FATAL_FAILURE_)
-#define CO_ASSERT_FALSE(condition)                            \
+#define CO_ASSERT_FALSE(condition)                           \
   GTEST_TEST_BOOLEAN_(!(condition), #condition, true, false, \
                       COIL_CO_FATAL_FAILURE_)
 
-#define CO_ASSERT_DOUBLE_EQ(a, b)                                           \
-  GTEST_PRED_FORMAT2_(                                                      \
-      ::testing::internal::CmpHelperFloatingPointEQ<double>, a, b,          \
-      COIL_CO_FATAL_FAILURE_)
-#define CO_ASSERT_NEAR(a, b, error)                                         \
-  GTEST_PRED_FORMAT3_(::testing::internal::DoubleNearPredFormat, a, b,      \
-                      error, COIL_CO_FATAL_FAILURE_)
+#define CO_ASSERT_DOUBLE_EQ(a, b)                                            \
+  GTEST_PRED_FORMAT2_(::testing::internal::CmpHelperFloatingPointEQ<double>, \
+                      a, b, COIL_CO_FATAL_FAILURE_)
+#define CO_ASSERT_NEAR(a, b, error)                                           \
+  GTEST_PRED_FORMAT3_(::testing::internal::DoubleNearPredFormat, a, b, error, \
+                      COIL_CO_FATAL_FAILURE_)
 
 // With "gmock/gmock.h".
-#define CO_ASSERT_THAT(value, matcher)                                      \
-  GTEST_PRED_FORMAT1_(                                                      \
-      ::testing::internal::MakePredicateFormatterFromMatcher(matcher),      \
-      value, COIL_CO_FATAL_FAILURE_)
+#define CO_ASSERT_THAT(value, matcher)                                        \
+  GTEST_PRED_FORMAT1_(                                                        \
+      ::testing::internal::MakePredicateFormatterFromMatcher(matcher), value, \
+      COIL_CO_FATAL_FAILURE_)
 
 // `statement` may hold co_await.
 #define CO_ASSERT_THROW(statement, exception) \
@@ -79,10 +78,10 @@
 
 // FAIL() and GTEST_SKIP().
 #define CO_FAIL() COIL_CO_FATAL_FAILURE_("Failed")
-#define CO_SKIP() \
-  co_return GTEST_MESSAGE_("", ::testing::TestPartResult::kSkip)
+#define CO_SKIP() co_return GTEST_MESSAGE_("", ::testing::TestPartResult::kSkip)
 
-// Ends this coroutine too where a CO_ASSERT_* has failed in one that it awaited:
+// Ends this coroutine too where a CO_ASSERT_* has failed in one that it
+// awaited:
 //   co_await CheckHeaders(response);
 //   CO_RETURN_ON_FAILURE();
 #define CO_RETURN_ON_FAILURE() \
@@ -102,10 +101,9 @@
 // ---- public interface ends here ----
 
 #define COIL_CO_FATAL_FAILURE_(message) \
-  co_return GTEST_MESSAGE_(message,     \
-                           ::testing::TestPartResult::kFatalFailure)
+  co_return GTEST_MESSAGE_(message, ::testing::TestPartResult::kFatalFailure)
 
-#define COIL_CO_COMPARE_(op, a, b)                                   \
+#define COIL_CO_COMPARE_(op, a, b)                              \
   GTEST_PRED_FORMAT2_(::testing::internal::CmpHelper##op, a, b, \
                       COIL_CO_FATAL_FAILURE_)
 

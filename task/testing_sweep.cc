@@ -1,11 +1,12 @@
 #include "coil/task/testing_sweep.h"
 
+#include <algorithm>
 #include <cstdlib>
-#include <iostream>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -66,8 +67,8 @@ constexpr size_t kMostFailures = 3;
 constexpr size_t kMostSecondCancels = 200;
 
 // A moment is the beginning or the end of a step of some task, counted from the
-// start of the run. A point is one of the loop's tasks, counted from the oldest,
-// at a moment.
+// start of the run. A point is one of the loop's tasks, counted from the
+// oldest, at a moment.
 struct Point {
   size_t moment = 0;
   size_t task = 0;
@@ -350,8 +351,7 @@ class Sweep {
       const std::vector<int64_t> now = options_.base();
       if (now == numbers_) return;
       problems->push_back(absl::StrCat("Base() gives {",
-                                       absl::StrJoin(now, ", "),
-                                       "} and gave {",
+                                       absl::StrJoin(now, ", "), "} and gave {",
                                        absl::StrJoin(numbers_, ", "), "}"));
     }
 
@@ -445,6 +445,7 @@ class Sweep {
   // The undisturbed run. False if it went wrong.
   bool Record(uint64_t seed, std::vector<Point>* points,
               std::vector<Point>* suspensions) {
+    const SweepResult before = result_;
     const Problems problems = RunOnce<Recorder>(
         seed, /*injects=*/false,
         [&](Recorder& recorder) {
@@ -456,8 +457,10 @@ class Sweep {
           }
         },
         options_.main_only);
-    --result_.runs;
-    result_.completed = result_.cancelled = 0;
+    // It is not one of those that are counted.
+    result_.runs = before.runs;
+    result_.completed = before.completed;
+    result_.cancelled = before.cancelled;
     if (problems.empty()) return true;
     ++result_.failed;
     ADD_FAILURE_AT(where_.file_name(), where_.line())
@@ -471,18 +474,21 @@ class Sweep {
   bool Inject(uint64_t seed, const Point& point, size_t k, size_t second) {
     bool injected = false;
     std::string second_place;
-    ::testing::ScopedTrace trace(
-        where_.file_name(), where_.line(),
-        absl::StrCat(name_, " seed ", seed, ", point ", k, ": cancel of ",
-                     point.description));
-    const Problems problems = RunOnce<Injector>(
-        seed, /*injects=*/true,
-        [&](Injector& injector) {
-          injected = injector.injected() &&
-                     (second == 0 || injector.injected_again());
-          second_place = injector.second_place();
-        },
-        point, second, 10 * moments_ + 10000);
+    Problems problems;
+    {
+      ::testing::ScopedTrace trace(
+          where_.file_name(), where_.line(),
+          absl::StrCat(name_, " seed ", seed, ", point ", k, ": cancel of ",
+                       point.description));
+      problems = RunOnce<Injector>(
+          seed, /*injects=*/true,
+          [&](Injector& injector) {
+            injected = injector.injected() &&
+                       (second == 0 || injector.injected_again());
+            second_place = injector.second_place();
+          },
+          point, second, 10 * moments_ + 10000);
+    }
     if (problems.empty()) return injected;
     if (!second_place.empty()) {
       second_place = absl::StrCat("\n  and again: ", second_place);

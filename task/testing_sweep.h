@@ -27,11 +27,11 @@
 //     EXPECT_GT(result.points, 0u);
 //   }
 //
-// A point is a task that has not ended, at a moment between two steps: each task
-// is cancelled wherever it waits, before its first step, and also when what it
-// waits for has been granted but it has not gone on yet. After each run all of
-// this must hold, or the test fails with the point, the place of the await, and
-// the command that replays it:
+// A point is a task that has not ended, at a moment between two steps: each
+// task is cancelled wherever it waits, before its first step, and also when
+// what it waits for has been granted but it has not gone on yet. After each run
+// all of this must hold, or the test fails with the point, the place of the
+// await, and the command that replays it:
 //   * the run came to an end: a deadlock is seen at once, in virtual time
 //   * it ended with a value or with CancelledError
 //   * tasks that the scenario left over have ended, once they were cancelled
@@ -42,8 +42,8 @@
 //   * nothing was reported to the loop's exception handler
 //
 // Ordering: each run is a simulation of its own with the same seed, so that it
-//   goes as the first one did up to its point. A scenario that asks real time or
-//   another thread is not repeatable and cannot be swept.
+//   goes as the first one did up to its point. A scenario that asks real time
+//   or another thread is not repeatable and cannot be swept.
 // Cancellation: a cancel that arrives too late, or that the scenario takes
 //   back, is no error: the scenario completes then.
 // Threads: all runs are in the calling thread.

@@ -81,11 +81,9 @@ Co<void> RunUntilIdle() {
 
 Co<void> AdvanceBy(absl::Duration duration) {
   RequireVirtualClock("AdvanceBy");
-  if (duration < absl::ZeroDuration() ||
-      duration == absl::InfiniteDuration()) {
-    throw std::invalid_argument(
-        absl::StrCat("AdvanceBy: time cannot pass by ",
-                     absl::FormatDuration(duration)));
+  if (duration < absl::ZeroDuration() || duration == absl::InfiniteDuration()) {
+    throw std::invalid_argument(absl::StrCat("AdvanceBy: time cannot pass by ",
+                                             absl::FormatDuration(duration)));
   }
   co_await Until(EventLoop::Current().Now() + duration);
   co_await RunUntilIdle();

@@ -56,8 +56,8 @@ Co<void> AdvanceBy(absl::Duration duration);
 // The same up to `when`; at once if that is past.
 Co<void> AdvanceTo(LoopTime when);
 
-// Steps of several tasks in a fixed order: a task that is at step n goes on when
-// the steps before it have been left.
+// Steps of several tasks in a fixed order: a task that is at step n goes on
+// when the steps before it have been left.
 //
 //   Co<void> A(Sequencer& s) { auto step = co_await s.At(0); ...; }
 //   Co<void> B(Sequencer& s) { auto step = co_await s.At(1); ...; }
@@ -90,8 +90,8 @@ class Sequencer {
  private:
   void Leave();
 
-  int next_ = 0;         // the step that may begin, or has begun
-  bool held_ = false;    // it has
+  int next_ = 0;       // the step that may begin, or has begun
+  bool held_ = false;  // it has
   std::map<int, Future<void>> waiting_;
 };
 

@@ -11,23 +11,23 @@
 //     co_return co_await coil::ToThread([&] { return a * 2; });
 //   }
 //
-// Ordering: jobs start first in, first out, once ToThread() is awaited; the task
-//   goes on, on its own loop, on the pass after the job is done.
+// Ordering: jobs start first in, first out, once ToThread() is awaited; the
+//   task goes on, on its own loop, on the pass after the job is done.
 // Cancellation: a job that has not started is taken back, and CancelledError is
-//   thrown at once. One that runs cannot be stopped: the task stays suspended until
-//   the thread lets go, so that what the job refers to stays valid; then
+//   thrown at once. One that runs cannot be stopped: the task stays suspended
+//   until the thread lets go, so that what the job refers to stays valid; then
 //   CancelledError is thrown, and the result of the job is dropped.
-// Threads: called on a loop's thread. The function runs on a thread of the pool,
-//   and touches nothing of the loop but by CallSoonThreadSafe(); the result and its
-//   destructor belong to the loop's thread.
-// Lifetime: an rvalue callable and all arguments are kept in the frame (std::ref()
-//   gives a reference), an lvalue callable is referred to. A frame that is destroyed
-//   while its job runs waits for it. What completes after the loop was closed is
-//   dropped.
+// Threads: called on a loop's thread. The function runs on a thread of the
+//   pool, and touches nothing of the loop but by CallSoonThreadSafe(); the
+//   result and its destructor belong to the loop's thread.
+// Lifetime: an rvalue callable and all arguments are kept in the frame
+//   (std::ref() gives a reference), an lvalue callable is referred to. A frame
+//   that is destroyed while its job runs waits for it. What completes after the
+//   loop was closed is dropped.
 //
-// An error of the function comes out of the await. ToThread() takes a copy of the
-// context along: variables are seen in the thread, and what is set there stays
-// there. RunInExecutor() does not, as in asyncio.
+// An error of the function comes out of the await. ToThread() takes a copy of
+// the context along: variables are seen in the thread, and what is set there
+// stays there. RunInExecutor() does not, as in asyncio.
 //
 // asyncio: to_thread (A80), loop.run_in_executor (A172).
 
@@ -56,9 +56,10 @@ using ThreadReturn = std::invoke_result_t<std::remove_reference_t<F>&, Args...>;
 template <class F, class... Args>
 constexpr void CheckThreadFunction() {
   CheckBody<F>();
-  static_assert(!IsAwaitable<ThreadReturn<F, Args...>>,
-                "ToThread: the function blocks and returns its result; a "
-                "coroutine function would not run on the thread, await it here");
+  static_assert(
+      !IsAwaitable<ThreadReturn<F, Args...>>,
+      "ToThread: the function blocks and returns its result; a "
+      "coroutine function would not run on the thread, await it here");
 }
 
 // The result as the frame keeps it: no reference to what the thread had.
@@ -67,7 +68,8 @@ using ThreadValue = std::conditional_t<std::is_rvalue_reference_v<R>,
                                        std::remove_reference_t<R>, R>;
 
 COIL_LAMBDA_FRAMES_BEGIN
-// `pool` is null for the loop's default one. F is a value or an lvalue reference.
+// `pool` is null for the loop's default one. F is a value or an lvalue
+// reference.
 template <class R, class F, class... Args>
 Co<R> CallInThread(ThreadPool* pool, bool with_context, F f, Args... args) {
   auto call = [&f, &args...]() -> R {
@@ -80,22 +82,22 @@ COIL_LAMBDA_FRAMES_END
 
 }  // namespace internal
 
-// Co<R> ToThread(F, Args...): awaits `f(args...)` on the loop's default executor.
-// Throws std::runtime_error after ShutdownDefaultExecutor().
+// Co<R> ToThread(F, Args...): awaits `f(args...)` on the loop's default
+// executor. Throws std::runtime_error after ShutdownDefaultExecutor().
 template <class F, class... Args>
 auto ToThread(F&& f, Args&&... args) {
   internal::CheckThreadFunction<F, std::decay_t<Args>...>();
-  using R = internal::ThreadValue<
-      internal::ThreadReturn<F, std::decay_t<Args>...>>;
+  using R =
+      internal::ThreadValue<internal::ThreadReturn<F, std::decay_t<Args>...>>;
   return internal::CallInThread<R, internal::StoredBody<F>,
                                 std::decay_t<Args>...>(
       nullptr, /*with_context=*/true, std::forward<F>(f),
       std::forward<Args>(args)...);
 }
 
-// Co<R> RunInExecutor(ThreadPool&, F): awaits `f()` on `pool`, which outlives the
-// await. Throws std::runtime_error if the pool is shut down, also if that happens
-// before the job has started.
+// Co<R> RunInExecutor(ThreadPool&, F): awaits `f()` on `pool`, which outlives
+// the await. Throws std::runtime_error if the pool is shut down, also if that
+// happens before the job has started.
 template <class F>
 auto RunInExecutor(ThreadPool& pool, F&& f) {
   internal::CheckThreadFunction<F>();

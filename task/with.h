@@ -1,8 +1,8 @@
 // coil/task/with.h
 //
-// With() is `async with`: it enters a manager, runs a body, and leaves the manager
-// again, also if the body fails or is cancelled. Use it where leaving has to be
-// awaited; what can be let go at once belongs in a destructor.
+// With() is `async with`: it enters a manager, runs a body, and leaves the
+// manager again, also if the body fails or is cancelled. Use it where leaving
+// has to be awaited; what can be let go at once belongs in a destructor.
 //
 // Example:
 //   class Session {
@@ -22,22 +22,23 @@
 //   Co<void> AExit(std::exception_ptr);    null if the body succeeded
 //   Co<bool> AExit(std::exception_ptr);    the same; true drops the error
 //
-// AExit of type Co<bool> is for bodies of void: a body that has a value to return
-// would have none after an error that was dropped.
+// AExit of type Co<bool> is for bodies of void: a body that has a value to
+// return would have none after an error that was dropped.
 //
-// Ordering: AEnter, body, AExit, one after the other in the same task. If AEnter
-//   throws, neither the body nor AExit runs.
-// Cancellation: passes into whatever runs. CancelledError out of the body is given
-//   to AExit like any error. A cancel that arrives while AExit waits is thrown out
-//   of AExit's await, as in Python: what must not be cut short goes in Shield().
+// Ordering: AEnter, body, AExit, one after the other in the same task. If
+//   AEnter throws, neither the body nor AExit runs.
+// Cancellation: passes into whatever runs. CancelledError out of the body is
+//   given to AExit like any error. A cancel that arrives while AExit waits is
+//   thrown out of AExit's await, as in Python: what must not be cut short goes
+//   in Shield().
 // Threads: the loop's thread only.
 // Lifetime: an lvalue manager or body is referred to, an rvalue is kept in the
 //   frame until AExit is done; so is the result of AEnter. Should the loop be
 //   closed while the body is suspended, AExit cannot run: only destructors do.
 //
-// An error of AExit replaces that of the body. A body is a coroutine function that
-// returns Co<T>, or a plain function; it takes the result of AEnter (by value, by
-// reference, or not at all).
+// An error of AExit replaces that of the body. A body is a coroutine function
+// that returns Co<T>, or a plain function; it takes the result of AEnter (by
+// value, by reference, or not at all).
 //
 // Python: async with; contextlib.AbstractAsyncContextManager.
 
@@ -69,8 +70,8 @@ namespace internal {
 template <class M>
 using EnterResult = AwaitResult<decltype(std::declval<M&>().AEnter())>;
 template <class M>
-using ExitResult = AwaitResult<
-    decltype(std::declval<M&>().AExit(std::declval<std::exception_ptr&>()))>;
+using ExitResult = AwaitResult<decltype(std::declval<M&>().AExit(
+    std::declval<std::exception_ptr&>()))>;
 
 // Keeps what AEnter gave, and gives it to the body in the form that it takes.
 template <class R>
@@ -116,8 +117,9 @@ class Entered<void> {
 };
 
 template <class M, class B>
-using WithResult = typename decltype(std::declval<Entered<EnterResult<M>>&>()
-                                         .Call(std::declval<B&>()))::value_type;
+using WithResult =
+    typename decltype(std::declval<Entered<EnterResult<M>>&>().Call(
+        std::declval<B&>()))::value_type;
 
 // M and B are values or lvalue references, see StoredBody.
 COIL_LAMBDA_FRAMES_BEGIN
@@ -135,10 +137,11 @@ Co<T> WithManager(M manager, B body) {
   if constexpr (std::is_void_v<ExitResult<M>>) {
     co_await manager.AExit(error);
   } else {
-    static_assert(std::is_void_v<T>,
-                  "With: an AExit() of type Co<bool> may drop the error of the "
-                  "body, and then there is no value to return; make it Co<void>, "
-                  "or let the body return Co<void>");
+    static_assert(
+        std::is_void_v<T>,
+        "With: an AExit() of type Co<bool> may drop the error of the "
+        "body, and then there is no value to return; make it Co<void>, "
+        "or let the body return Co<void>");
     const bool drop = co_await manager.AExit(error);
     if (drop) slot.Clear();
   }
@@ -149,12 +152,13 @@ COIL_LAMBDA_FRAMES_END
 // g++ 12 destroys a temporary aggregate in a co_await expression twice.
 template <class M>
 constexpr void CheckManager() {
-  static_assert(!kClosuresDieTwice || std::is_lvalue_reference_v<M> ||
-                    !std::is_aggregate_v<std::remove_cvref_t<M>> ||
-                    std::is_trivially_destructible_v<std::remove_cvref_t<M>>,
-                "g++ 12 destroys a temporary aggregate in a co_await expression "
-                "twice: name the manager and pass its name, or give it a "
-                "constructor");
+  static_assert(
+      !kClosuresDieTwice || std::is_lvalue_reference_v<M> ||
+          !std::is_aggregate_v<std::remove_cvref_t<M>> ||
+          std::is_trivially_destructible_v<std::remove_cvref_t<M>>,
+      "g++ 12 destroys a temporary aggregate in a co_await expression "
+      "twice: name the manager and pass its name, or give it a "
+      "constructor");
 }
 
 }  // namespace internal
@@ -162,9 +166,10 @@ constexpr void CheckManager() {
 // Co<T> With(manager, body), where T is what the body returns.
 template <class M, class B>
 auto With(M&& manager, B&& body) {
-  static_assert(AsyncManager<std::remove_reference_t<M>>,
-                "With: the manager needs Co<R> AEnter() and Co<void> or Co<bool> "
-                "AExit(std::exception_ptr)");
+  static_assert(
+      AsyncManager<std::remove_reference_t<M>>,
+      "With: the manager needs Co<R> AEnter() and Co<void> or Co<bool> "
+      "AExit(std::exception_ptr)");
   internal::CheckManager<M>();
   internal::CheckBody<B>();
   using Manager = internal::StoredBody<M>;

@@ -13,6 +13,8 @@ PACKAGES = [
     "tests/headers",
     "tests/lint",
     "tests/loop",
+    "tests/net",
+    "tests/sync",
     "tests/task",
     "tests/timers",
     "timers",

@@ -47,8 +47,8 @@ RateLimiter::~RateLimiter() {
 void RateLimiter::CheckAmount(const char* operation, int64_t n) const {
   if (n >= 1 && n <= Burst()) return;
   throw std::invalid_argument(absl::StrCat(
-      "RateLimiter::", operation, ": the amount must be between 1 and the burst ",
-      Burst(), ", got ", n));
+      "RateLimiter::", operation,
+      ": the amount must be between 1 and the burst ", Burst(), ", got ", n));
 }
 
 void RateLimiter::Bind(internal::LoopCore& loop, const char* operation) {
@@ -72,8 +72,8 @@ bool RateLimiter::TryAcquire(int64_t n) {
 }
 
 int64_t RateLimiter::Available() const {
-  const int64_t available = bucket_.Available(
-      internal::RequireLoop("RateLimiter::Available").Now());
+  const int64_t available =
+      bucket_.Available(internal::RequireLoop("RateLimiter::Available").Now());
   return available > 0 ? available : 0;
 }
 
@@ -137,7 +137,8 @@ void TokenAwaiter::GiveBack() noexcept {
 void TokenAwaiter::Take() {
   if (orphan_) {
     throw std::runtime_error(
-        "RateLimiter::Acquire: the RateLimiter was destroyed while tasks waited "
+        "RateLimiter::Acquire: the RateLimiter was destroyed while tasks "
+        "waited "
         "for it");
   }
   if (linked_) limiter_->granted_.Remove(this);

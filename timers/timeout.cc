@@ -19,7 +19,9 @@ Co<TimeoutScope&> Timeout::AEnter() {
 Co<void> Timeout::AExit(std::exception_ptr error) {
   const bool timed_out = deadline_.Exit();
   task_ = internal::RefPtr<internal::TaskCore>();
-  if (timed_out && internal::IsCancelledError(error)) throw TimeoutError();
+  if (timed_out && error != nullptr && internal::IsCancelledError(error)) {
+    throw TimeoutError();
+  }
   co_return;
 }
 

@@ -51,10 +51,12 @@
 #include "coil/task/co.h"
 #include "coil/task/errors.h"
 #include "coil/task/internal/body.h"
+#include "coil/task/internal/lambda_frames.h"
 #include "coil/task/internal/task_core.h"
 #include "coil/task/task.h"
 #include "coil/timers/internal/deadline.h"
 #include "coil/timers/internal/end_of_future.h"
+#include "coil/timers/internal/timed.h"
 #include "coil/timers/sleep.h"
 
 namespace coil {
@@ -212,6 +214,7 @@ template <class B>
 // timeout of zero or less: what is done already gives its result, a task that
 // is not is cancelled and waited for, and anything else is not even started.
 // asyncio: wait_for (A75).
+COIL_LAMBDA_FRAMES_BEGIN
 template <class A>
   requires internal::IsAwaitable<A>
 Co<internal::ValueOf<A>> WaitFor(A awaitable, absl::Duration timeout) {
@@ -232,6 +235,7 @@ Co<internal::ValueOf<A>> WaitFor(A awaitable, absl::Duration timeout) {
     throw TimeoutError();
   }
 }
+COIL_LAMBDA_FRAMES_END
 
 }  // namespace coil
 

@@ -34,7 +34,7 @@ enum RequestState : int { kIdle, kAsked, kAnswering, kAnswered };
 // answer that nobody waits for any more harms nobody.
 struct Request {
   std::atomic<int> state{kIdle};
-  const LoopCore* core = nullptr;
+  std::atomic<const LoopCore*> core{nullptr};
   const StallProbe* probe = nullptr;
   uint64_t step = 0;
   bool same_step = false;
@@ -79,10 +79,20 @@ _Unwind_Reason_Code AddFrame(_Unwind_Context* context, void* argument) {
 extern "C" void CoilStackSignalHandler(int, siginfo_t*, void*) {
   const int saved = errno;
   Request* request = g_request.load(std::memory_order_acquire);
+  // The signal may be a late one, or somebody else's.
+  auto is_for_us = [request] {
+    return request->core.load(std::memory_order_relaxed) == LoopCore::Current();
+  };
   int expected = kAsked;
-  if (request != nullptr && request->core == LoopCore::Current() &&
+  if (request != nullptr && is_for_us() &&
       request->state.compare_exchange_strong(expected, kAnswering,
                                              std::memory_order_acq_rel)) {
+    if (!is_for_us()) {
+      // The request was replaced just now.
+      request->state.store(kAsked, std::memory_order_release);
+      errno = saved;
+      return;
+    }
     const StallProbe& probe = *request->probe;
     request->same_step =
         probe.step.load(std::memory_order_relaxed) == request->step;
@@ -168,7 +178,7 @@ bool CaptureStack(const LoopCore& core, const StallProbe& probe, uint64_t step,
   const pid_t thread = probe.thread.load(std::memory_order_acquire);
   if (thread == 0) return false;
   Request& request = TheRequest();
-  request.core = &core;
+  request.core.store(&core, std::memory_order_relaxed);
   request.probe = &probe;
   request.step = step;
   request.state.store(kAsked, std::memory_order_release);

@@ -20,67 +20,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <utility>
 
+#include "coil/sync/internal/hand_off.h"
+#include "coil/sync/internal/put_argument.h"
 #include "coil/sync/internal/ring.h"
+#include "coil/sync/internal/signal_awaiter.h"
 #include "coil/sync/internal/waiter_list.h"
 
-#if defined(__clang__)
-#define COIL_LIFETIME_BOUND [[clang::lifetimebound]]
-#else
-#define COIL_LIFETIME_BOUND
-#endif
-
 namespace coil::internal {
-
-// Small plain values are copied into the operation; the rest is referred to.
-template <class T>
-inline constexpr bool kPutByValue =
-    std::is_trivially_copyable_v<T> && sizeof(T) <= 32;
-
-// The argument of Put(). Refers to an rvalue, which lives until the end of the
-// full expression; takes the value along when it is moved, since then the
-// operation may outlive that expression. Owns a copy of anything else.
-template <class T>
-class PutArgument {
- public:
-  explicit PutArgument(T&& argument) noexcept
-      : source_(std::addressof(argument)) {}
-  explicit PutArgument(const T& argument) : source_(Own()) {
-    ::new (static_cast<void*>(source_)) T(argument);
-  }
-  PutArgument(PutArgument&& other) : source_(Own()) {
-    ::new (static_cast<void*>(source_)) T(std::move(*other.source_));
-  }
-  PutArgument& operator=(PutArgument&&) = delete;
-  ~PutArgument() {
-    if (source_ == Own()) source_->~T();
-  }
-  T&& Value() noexcept { return std::move(*source_); }
-
- private:
-  T* Own() noexcept { return reinterpret_cast<T*>(storage_); }
-
-  alignas(T) unsigned char storage_[sizeof(T)];
-  T* source_;
-};
-
-template <class T>
-  requires kPutByValue<T>
-class PutArgument<T> {
- public:
-  explicit PutArgument(const T& argument) noexcept : value_(argument) {}
-  T&& Value() noexcept { return std::move(value_); }
-
- private:
-  T value_;
-};
 
 template <class Q>
 class ItemPutter;
@@ -209,8 +160,8 @@ class ItemQueue {
     out->append(" items not done");
   }
 
-  HandOff ready_{0};
-  HandOff room_;
+  HandOff<> ready_{0};
+  HandOff<> room_;
   Items items_;
   WaiterList signal_waiters_;  // those in Join()
   LoopBinding binding_;
@@ -226,7 +177,11 @@ class ItemPutter final : public LeafAwaiter<ItemPutter<Q>, Waiter> {
   template <class U>
   ItemPutter(Q& queue, U&& item)
       : queue_(&queue), item_(std::forward<U>(item)) {}
-  ItemPutter(ItemPutter&&) = default;
+  // Only an awaiter that is being awaited has a task.
+  ItemPutter(ItemPutter&& other)
+      : LeafAwaiter<ItemPutter, Waiter>(std::move(other)),
+        queue_(other.queue_),
+        item_(std::move(other.item_), this->task_ != nullptr) {}
   ~ItemPutter() { this->Dispose(); }
 
   bool Ready() noexcept {

@@ -10,14 +10,10 @@
 // A waiter that is granted stays in the list until its task resumes: whoever
 // destroys the list finds it there, and a grant costs one store.
 //
-//   HandOff      a number of free things (permits, items, room) and the tasks
-//                that wait for one. A thing that is given goes to the first
-//                waiter, never past it; a waiter that is cancelled after the
-//                grant gives it back, and it goes to the next.
-//   LoopBinding  a primitive belongs to the loop of its first contended use.
+// LoopBinding: a primitive belongs to the loop of its first contended use.
+// HandOff (hand_off.h) adds the number of what is free.
 //
-// Ordering: strictly first in, first out. Nobody overtakes: a thing is free
-//   only while nobody waits.
+// Ordering: strictly first in, first out.
 // Threads: the loop's thread only.
 // Lifetime: nodes live in awaiters, so in frames. Destroy() lets go of all.
 
@@ -35,7 +31,7 @@ namespace coil::internal {
 
 struct WaiterLinks {
   WaiterLinks* previous = nullptr;  // null: in no list
-  WaiterLinks* next = nullptr;
+  WaiterLinks* next;
 };
 
 // How a wait ends, beside a cancel.
@@ -59,7 +55,7 @@ class WaiterState : public LeafBase {
   ~WaiterState() = default;
 
   WaitEnd end_ = WaitEnd::kGranted;
-  uint32_t number_ = 0;  // how many waited, when it was destroyed
+  uint32_t number_;  // how many waited, when it was destroyed
 };
 
 // The base of every awaiter in sync: LeafAwaiter<Derived, Waiter>.
@@ -96,7 +92,7 @@ class WaiterList {
 
   // Takes the last place.
   void Append(Waiter* waiter) noexcept {
-    WaiterLinks* const links = waiter;
+    WaiterLinks* const links = ToLinks(waiter);
     WaiterLinks* const last = ring_.previous;
     links->previous = last;
     links->next = &ring_;
@@ -107,7 +103,7 @@ class WaiterList {
 
   // Leaves the list, waiting or granted. REQUIRES: it is in this list.
   void Remove(Waiter* waiter) noexcept {
-    WaiterLinks* const links = waiter;
+    WaiterLinks* const links = ToLinks(waiter);
     if (links == first_waiting_) first_waiting_ = links->next;
     links->previous->next = links->next;
     links->next->previous = links->previous;
@@ -180,64 +176,17 @@ class WaiterList {
   }
 
  private:
+  // By way of references, which are never null: no test for it.
   static Waiter* ToWaiter(WaiterLinks* links) {
-    return static_cast<Waiter*>(links);
+    return &static_cast<Waiter&>(*links);
+  }
+  static WaiterLinks* ToLinks(Waiter* waiter) {
+    return &static_cast<WaiterLinks&>(*waiter);
   }
   void FailAll(WaitEnd end, uint32_t count) noexcept;
 
   WaiterLinks ring_;
   WaiterLinks* first_waiting_;
-};
-
-// Things that are taken and given one at a time.
-class HandOff {
- public:
-  explicit HandOff(int64_t free) noexcept : free_(free) {}
-
-  int64_t Free() const { return free_; }
-  WaiterList& list() { return list_; }
-  const WaiterList& list() const { return list_; }
-
-  bool TryTake() noexcept {
-    if (free_ == 0) return false;
-    --free_;
-    return true;
-  }
-
-  // One more: the first in line gets it, and is returned.
-  Waiter* Give() noexcept {
-    if (list_.HasWaiting()) return list_.GrantFirst();
-    ++free_;
-    return nullptr;
-  }
-
-  // REQUIRES: TryTake() has failed.
-  void Wait(Waiter* waiter) noexcept { list_.Append(waiter); }
-  void StopWaiting(Waiter* waiter) noexcept { list_.Remove(waiter); }
-  // Takes the last place in line, and is granted if that is the first and one
-  // is free. Returns who was granted.
-  Waiter* Join(Waiter* waiter) noexcept {
-    list_.Append(waiter);
-    return TryTake() ? list_.GrantFirst() : nullptr;
-  }
-
-  // The task of a granted waiter has resumed: what it was given is its own.
-  void Accept(Waiter* waiter) noexcept {
-    if (waiter->Linked()) list_.Remove(waiter);
-  }
-  // A cancel has overtaken the grant: the next in line gets it. REQUIRES: the
-  // waiter is linked; one that is not has nothing, and this may be gone.
-  Waiter* GiveBack(Waiter* waiter) noexcept {
-    list_.Remove(waiter);
-    return Give();
-  }
-
-  // Nothing is free any more, nothing that is given later is kept.
-  void Drain() noexcept { free_ = 0; }
-
- private:
-  int64_t free_;
-  WaiterList list_;
 };
 
 class LoopBinding {
@@ -257,36 +206,6 @@ class LoopBinding {
 
  private:
   LoopCore* loop_ = nullptr;
-};
-
-// Waits for something that, once it is true, lets everybody go on: an event, a
-// latch, a queue whose work is done. `Owner` has bool Signalled(), WaiterList
-// signal_waiters_, LoopBinding binding_, kSignalName, kSignalOperation, and
-// DescribeSignal(out).
-template <class Owner>
-class SignalAwaiter final : public LeafAwaiter<SignalAwaiter<Owner>, Waiter> {
- public:
-  explicit SignalAwaiter(Owner& owner) noexcept : owner_(&owner) {}
-  SignalAwaiter(SignalAwaiter&&) = default;
-  ~SignalAwaiter() { this->Dispose(); }
-
-  bool Ready() noexcept {
-    return owner_->Signalled() || !owner_->binding_.Bind(this);
-  }
-  void Arm() noexcept { owner_->signal_waiters_.Append(this); }
-  void Unlink() noexcept { owner_->signal_waiters_.Remove(this); }
-  void GiveBack() noexcept {}  // a signal is not used up
-  void Take() const {
-    if (this->end_ != WaitEnd::kGranted) [[unlikely]] {
-      this->Fail(Owner::kSignalName, Owner::kSignalOperation);
-    }
-  }
-  void DescribeWait(std::string* out) const override {
-    owner_->DescribeSignal(out);
-  }
-
- private:
-  Owner* owner_;
 };
 
 }  // namespace coil::internal

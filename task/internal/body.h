@@ -1,11 +1,12 @@
 // coil/task/internal/body.h
 //
 // How a helper that is awaited on the spot (With, WithTimeout, WithTaskGroup,
-// Finally) keeps and calls the body that it is given. A body returns a Co<T>, or
-// is a plain function that returns void or T.
+// Finally) keeps and calls the body that it is given. A body returns a Co<T>,
+// or is a plain function that returns void or T.
 //
 //   template <class B>
-//   auto WithX(B&& body) {                     // a plain function, no coroutine
+//   auto WithX(B&& body) {                     // a plain function, no
+//   coroutine
 //     internal::CheckBody<B>();
 //     return internal::WithXImpl<internal::BodyResult<B, Arg&>,
 //                                internal::StoredBody<B>>(
@@ -20,8 +21,8 @@
 //   }
 //
 // Threads: the loop's thread only.
-// Lifetime: an rvalue callable is kept by value in the helper's frame, an lvalue
-//   is referred to.
+// Lifetime: an rvalue callable is kept by value in the helper's frame, an
+//   lvalue is referred to.
 
 #ifndef COIL_TASK_INTERNAL_BODY_H_
 #define COIL_TASK_INTERNAL_BODY_H_

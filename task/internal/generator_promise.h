@@ -3,9 +3,10 @@
 // The promise behind AsyncGenerator<T>, and the awaiter of one step of it.
 //
 // While a step runs, the generator's promise is a link of the await chain like
-// that of any Co, between its own leaf and the frame of Next(); so cancellation,
-// dumps and the destruction of a chain need to know nothing of generators. The
-// frame belongs to the step meanwhile, and to the AsyncGenerator between two:
+// that of any Co, between its own leaf and the frame of Next(); so
+// cancellation, dumps and the destruction of a chain need to know nothing of
+// generators. The frame belongs to the step meanwhile, and to the
+// AsyncGenerator between two:
 //
 //   AsyncGenerator ──step──> GeneratorStep (in the frame of Next())
 //                               └──owns──> frame, until it yields or ends
@@ -32,8 +33,8 @@ namespace coil {
 template <class T>
 class AsyncGenerator;
 
-// Thrown from a co_yield by AsyncGenerator::AClose(). Not a std::exception, as in
-// Python it is no Exception: `catch (const std::exception&)` lets it pass.
+// Thrown from a co_yield by AsyncGenerator::AClose(). Not a std::exception, as
+// in Python it is no Exception: `catch (const std::exception&)` lets it pass.
 class GeneratorExit final {
  public:
   const char* what() const noexcept { return "generator closed"; }

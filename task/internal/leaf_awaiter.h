@@ -112,7 +112,7 @@ class LeafAwaiter : public Base {
     derived().Arm();
   }
 
-  decltype(auto) await_resume() {
+  [[gnu::always_inline]] decltype(auto) await_resume() {
     if (this->wait_ != Wait::kIdle) FinishWait();
     return derived().Take();
   }
@@ -151,27 +151,36 @@ class LeafAwaiter : public Base {
   ~LeafAwaiter() = default;
 
   // The frame goes away: leaves the queue, or returns the grant.
-  void Dispose() noexcept {
-    if (this->wait_ == Wait::kArmed) {
-      derived().Unlink();
-    } else if (this->wait_ == Wait::kGranted) {
-      derived().GiveBack();
+  [[gnu::always_inline]] void Dispose() noexcept {
+    if (this->wait_ == Wait::kArmed || this->wait_ == Wait::kGranted)
+        [[unlikely]] {
+      Abandon();
     }
-    this->wait_ = Wait::kDone;
   }
 
  private:
   using Wait = typename Base::Wait;
   Derived& derived() { return static_cast<Derived&>(*this); }
 
+  [[gnu::noinline, gnu::cold]] void Abandon() noexcept {
+    if (std::exchange(this->wait_, Wait::kDone) == Wait::kArmed) {
+      derived().Unlink();
+    } else {
+      derived().GiveBack();
+    }
+  }
+
   void FinishWait() {
     const Wait wait = std::exchange(this->wait_, Wait::kDone);
-    // Both kinds of request are one cancellation.
-    if (this->task_->TakeMustCancel() || wait == Wait::kCancelled)
-        [[unlikely]] {
-      if (wait == Wait::kGranted) derived().GiveBack();
-      this->task_->ThrowCancelled();
+    if (this->task_->MustCancel() || wait == Wait::kCancelled) [[unlikely]] {
+      DeliverCancel(wait);
     }
+  }
+  // Both kinds of request are one cancellation.
+  [[noreturn, gnu::noinline, gnu::cold]] void DeliverCancel(Wait wait) {
+    this->task_->TakeMustCancel();
+    if (wait == Wait::kGranted) derived().GiveBack();
+    this->task_->ThrowCancelled();
   }
 };
 
@@ -229,7 +238,7 @@ class ForeignAwaiter final : public Leaf {
     }
   }
 
-  decltype(auto) await_resume() {
+  [[gnu::always_inline]] decltype(auto) await_resume() {
     if (suspended_ && task_->TakeMustCancel()) [[unlikely]] {
       task_->ThrowCancelled();
     }

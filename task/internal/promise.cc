@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
+#include "coil/task/internal/function_name.h"
 
 namespace coil::internal {
 
@@ -23,10 +24,11 @@ void ThrowValueMovedOut() {
 
 void ReportNeverAwaited(const PromiseBase& promise) noexcept {
   // While an exception unwinds, a coroutine that was made and not yet awaited
-  // is no mistake.
-  if (std::uncaught_exceptions() != 0) return;
+  // is no mistake; nor is one that dies with a task that was cancelled before it
+  // began.
+  if (std::uncaught_exceptions() != 0 || t_giving_up != 0) return;
   ExceptionContext context(absl::StrCat(
-      "coroutine '", promise.where.function_name(), "' (",
+      "coroutine '", ShortFunctionName(promise.where.function_name()), "' (",
       promise.where.file_name(), ":", promise.where.line(),
       ") was never awaited; co_await it, or give it to CreateTask()"));
   if (LoopCore* loop = LoopCore::Current()) {

@@ -327,6 +327,7 @@ void TaskCore::FinishAs(State state) noexcept {
 void TaskCore::DestroyChain() noexcept {
   PromiseBase* promise = std::exchange(top_, nullptr);
   leaf_ = nullptr;
+  ++t_giving_up;
   while (promise != nullptr) {
     PromiseBase* parent = promise->parent;
     std::coroutine_handle<> handle = promise->Handle();
@@ -334,6 +335,7 @@ void TaskCore::DestroyChain() noexcept {
     t_destroyed_child = handle.address();
     promise = parent;
   }
+  --t_giving_up;
   t_destroyed_child = nullptr;
 }
 

@@ -393,6 +393,10 @@ class TaskCore : public FutureCore {
 // parent's frame must not destroy it again.
 inline constinit thread_local void* t_destroyed_child = nullptr;
 
+// More than zero while a coroutine is given up on purpose: the coroutines among its
+// arguments and locals die with it, which is no mistake to report.
+inline constinit thread_local int t_giving_up = 0;
+
 // Throws std::runtime_error naming the rule: `what` needs a running loop.
 [[noreturn]] void ThrowNoLoop(const char* what);
 [[noreturn]] void ThrowWrongLoop(const char* what);

@@ -59,8 +59,7 @@ std::vector<std::string> ResourceCount::Surplus(
     const ResourceCount& before) const {
   std::vector<std::string> surplus;
   AddSurplus(descriptors - before.descriptors, "open descriptor", &surplus);
-  AddSurplus(frames - before.frames, "coroutine frame or task state",
-             &surplus);
+  AddSurplus(frames - before.frames, "coroutine frame or task state", &surplus);
   return surplus;
 }
 
@@ -129,8 +128,7 @@ std::exception_ptr TestLoop::CancelRest() {
   std::vector<AnyTask> tasks;
   for (OwnedRunnable* node = core.FirstOwned(); node != nullptr;
        node = node->NextOwned()) {
-    tasks.emplace_back(
-        AnyTask::Core::Share(static_cast<TaskCore*>(node)));
+    tasks.emplace_back(AnyTask::Core::Share(static_cast<TaskCore*>(node)));
   }
   try {
     for (const AnyTask& task : tasks) task.Cancel("the test has ended");
@@ -143,9 +141,9 @@ std::exception_ptr TestLoop::CancelRest() {
   for (const AnyTask& task : tasks) {
     if (task.Cancelled()) continue;
     if (std::exception_ptr error = task.Exception()) {
-      reports_.push_back(absl::StrCat("a task that was left over failed: ",
-                                      DescribeException(error), " (",
-                                      task.Name(), ")"));
+      reports_.push_back(absl::StrCat(
+          "a task that was left over failed: ", DescribeException(error), " (",
+          task.Name(), ")"));
     }
   }
   return nullptr;
@@ -153,8 +151,8 @@ std::exception_ptr TestLoop::CancelRest() {
 
 std::vector<std::string> TestLoop::Registered() {
   std::vector<std::string> left;
-  AddSurplus(static_cast<ptrdiff_t>(CoreOf(*loop_).TimerCount()),
-             "armed timer", &left);
+  AddSurplus(static_cast<ptrdiff_t>(CoreOf(*loop_).TimerCount()), "armed timer",
+             &left);
   // One is the loop's own.
   AddSurplus(loop_->GetPoller().WatchCount() - 1, "watched descriptor", &left);
   return left;

@@ -52,8 +52,8 @@ class TestLoop {
   enum class End {
     kValue,
     kCancelled,
-    kError,   // it ended by `error`
-    kStuck,   // the loop did: `error` is a deadlock or was thrown by an observer
+    kError,  // it ended by `error`
+    kStuck,  // the loop did: `error` is a deadlock or was thrown by an observer
   };
   struct Ended {
     End how = End::kValue;

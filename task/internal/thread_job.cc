@@ -49,7 +49,8 @@ void ThreadJob::Abandon() noexcept {
 }
 
 void ThreadJob::LetGo() noexcept {
-  // From the store on, the frame may be gone, and the awaiter's reference with it.
+  // From the store on, the frame may be gone, and the awaiter's reference with
+  // it.
   let_go_.store(1, std::memory_order_release);
   let_go_.notify_all();
   if (!remote_->Post(&back_)) Unref();

@@ -1,9 +1,9 @@
 // coil/task/internal/thread_job.h
 //
-// A job on a thread pool that a task is suspended in, and its way back to the loop.
-// The function, its captures and its result lie in the frame of the task; only the
-// node that travels is allocated, because it may outlive the frame: in the pool's
-// queue, on the thread, or in the loop's inbox.
+// A job on a thread pool that a task is suspended in, and its way back to the
+// loop. The function, its captures and its result lie in the frame of the task;
+// only the node that travels is allocated, because it may outlive the frame: in
+// the pool's queue, on the thread, or in the loop's inbox.
 //
 //   loop's thread         pool's thread
 //   Submit ─────────────> Run: call the function, result into the frame
@@ -11,9 +11,9 @@
 //   Deliver <──────────── Post
 //   grant the awaiter
 //
-// After kLetGo the thread touches nothing of the frame. A frame that is destroyed
-// takes the job back, or waits for kLetGo; then it detaches, and Deliver() finds
-// nobody.
+// After kLetGo the thread touches nothing of the frame. A frame that is
+// destroyed takes the job back, or waits for kLetGo; then it detaches, and
+// Deliver() finds nobody.
 //
 // Threads: ThreadJob: as said at each member; ThreadAwaiter: the loop's.
 // Lifetime: ThreadJob is counted: one for the awaiter, one for whoever has it.
@@ -66,7 +66,8 @@ class ThreadJob final : public ThreadPool::Job, public PoolAllocated {
   void Submit(ThreadPool& pool);
   // True if the job was taken back before it started: it never runs.
   bool TakeBack(ThreadPool& pool) noexcept;
-  // Waits until the thread has let go of the frame. REQUIRES: TakeBack() failed.
+  // Waits until the thread has let go of the frame. REQUIRES: TakeBack()
+  // failed.
   void WaitUntilLetGo() const noexcept;
   // The awaiter needs no more of it.
   void Detach() noexcept;
@@ -106,7 +107,9 @@ class ThreadAwaiterBase : public ThreadCaller {
   ThreadAwaiterBase(ThreadPool* pool, bool with_context) noexcept
       : pool_(pool), with_context_(with_context) {}
   ThreadAwaiterBase(ThreadAwaiterBase&& other) noexcept
-      : ThreadCaller(), pool_(other.pool_), with_context_(other.with_context_) {}
+      : ThreadCaller(),
+        pool_(other.pool_),
+        with_context_(other.with_context_) {}
   ~ThreadAwaiterBase() = default;
 
   // Makes the job. Throws std::runtime_error if there is no default executor.

@@ -83,7 +83,8 @@ void ThreadResultBase::Wait(absl::Duration timeout) const {
   if (done_) return;
   if (LoopCore::Current() == loop_) {
     throw std::runtime_error(
-        "ThreadFuture::Get: called in the thread of the loop that has to make the "
+        "ThreadFuture::Get: called in the thread of the loop that has to make "
+        "the "
         "result, which would wait for ever; co_await it");
   }
   auto done = [this] { return done_; };

@@ -159,7 +159,8 @@ class ThreadResult final : public ThreadResultBase {
 std::exception_ptr LoopClosedError();
 [[noreturn]] void ThrowLoopClosed();
 // A task could not be made: tells the loop's exception handler.
-void ReportStartFailed(LoopCore& loop, const std::exception_ptr& error) noexcept;
+void ReportStartFailed(LoopCore& loop,
+                       const std::exception_ptr& error) noexcept;
 
 // Carries a coroutine to its loop.
 template <class T>
@@ -220,7 +221,8 @@ class ThreadFutureAwaiter final : public LeafAwaiter<ThreadFutureAwaiter<T>> {
   ~ThreadFutureAwaiter() { this->Dispose(); }
 
   void Validate() {
-    waiter_ = std::make_shared<ThreadWaiter>(this->task_->loop(), &OnSent, this);
+    waiter_ =
+        std::make_shared<ThreadWaiter>(this->task_->loop(), &OnSent, this);
   }
   bool Ready() noexcept { return result_->Done(); }
   void Arm() noexcept {
@@ -257,9 +259,7 @@ class ThreadFutureAwaiter final : public LeafAwaiter<ThreadFutureAwaiter<T>> {
     self->Grant();
   }
   // A virtual clock waits for other loops, not for its own.
-  bool IsExternal() const {
-    return result_->loop() != &this->task_->loop();
-  }
+  bool IsExternal() const { return result_->loop() != &this->task_->loop(); }
 
   std::shared_ptr<ThreadResult<T>> result_;
   std::shared_ptr<ThreadWaiter> waiter_;

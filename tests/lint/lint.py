@@ -279,11 +279,13 @@ def captures_by_value(tokens, opening):
 
 
 def trivial_option_members(texts):
-    """Names of the members of structs of which a header asserts that they are trivially destructible."""
-    members = set()
+    """Names of the members of structs of which some file asserts that they are trivially destructible."""
+    asserted, members = set(), set()
     for text in texts:
-        for name in re.findall(r'is_trivially_destructible_v<\s*(?:\w+::)*(\w+)\s*>', text):
-            for body in re.findall(r'struct\s+(?:\[\[\w+\]\]\s*)?' + name + r'\s*(?:final\s*)?\{(.*?)\n\s*\};', text, re.S):
+        asserted.update(re.findall(r'is_trivially_destructible_v<\s*(?:\w+::)*(\w+)\s*>', text))
+    for text in texts:
+        for name in asserted:
+            for body in re.findall(r'struct\s+' + name + r'\s*(?:final\s*)?\{(.*?)\n\s*\};', text, re.S):
                 members.update(re.findall(r'\b(\w+)\s*(?:=[^;]*|\{[^;]*\})?;', re.sub(r'//[^\n]*', '', body)))
     return members
 
@@ -461,7 +463,7 @@ def check_invoked_lambda(tokens, i, findings):
     if i > 1 and (tokens[i - 1].text == 'co_await' or tokens[i - 2].text in ('Run', 'RunUntilComplete')):
         return
     if after < len(tokens) and tokens[after].text == '(':
-        findings.add(tokens[after].line, 'invoked-lambda')
+        findings.add(tokens[i].line, 'invoked-lambda')
 
 
 def check_statement_expressions(tokens, findings):
@@ -509,7 +511,8 @@ def check_lines(path, lines, findings):
             if (re.search(r'\b\w*port\w*\s*(=|\{|\()\s*[1-9]\d{2,4}\b', code, re.I) or
                     re.search(r'\bhtons\(\s*[1-9]', code) or
                     re.search(r'\b(StartServer|OpenConnection|Connect|Listen|Bind)\(.*"[^"]*:[1-9]\d*"', code) or
-                    re.search(r'\b(StartServer|OpenConnection|Connect|Listen|Bind)\(.*,\s*[1-9]\d{3,4}\s*[,)]', code)):
+                    any(int(number) < 65536 for number in re.findall(
+                        r'\b(?:StartServer|OpenConnection|Connect|Listen|Bind)\(.*,\s*([1-9]\d{3,4})\s*[,)]', code))):
                 findings.add(n, 'fixed-port')
 
 
@@ -520,7 +523,7 @@ def read(root, path):
 
 def lint(root, paths):
     texts = {path: read(root, path) for path in paths}
-    trivial_members = trivial_option_members(t for p, t in texts.items() if p.endswith('.h'))
+    trivial_members = trivial_option_members(list(texts.values()))
     results = []
     for path, text in sorted(texts.items()):
         lines = text.split('\n')

@@ -190,6 +190,7 @@ class NamedStep : public coil::internal::Runnable {
   NamedStep(std::string name, std::vector<std::string>& log,
             bool shuffles = false)
       : name_(std::move(name)), log_(log), shuffles_(shuffles) {}
+  virtual ~NamedStep() = default;
   void Run() override { log_.push_back(name_); }
   void Abandon() noexcept override { abandoned = true; }
   std::string Describe() const override { return name_; }

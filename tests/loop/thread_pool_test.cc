@@ -88,8 +88,8 @@ TEST(ThreadPoolTest, OneThreadRunsJobsFirstInFirstOut) {
 }
 
 TEST(ThreadPoolTest, RunsAsManyJobsAtOnceAsItHasThreads) {
-  ThreadPool pool(3);
   Gate gate;
+  ThreadPool pool(3);
   for (int i = 0; i < 3; ++i) pool.Submit([&] { gate.Pass(); });
   gate.AwaitArrivals(3);
   EXPECT_EQ(pool.Threads(), 3);
@@ -97,8 +97,8 @@ TEST(ThreadPoolTest, RunsAsManyJobsAtOnceAsItHasThreads) {
 }
 
 TEST(ThreadPoolTest, NeverStartsMoreThreadsThanAllowed) {
-  ThreadPool pool(2);
   Gate gate;
+  ThreadPool pool(2);
   for (int i = 0; i < 10; ++i) pool.Submit([&] { gate.Pass(); });
   gate.AwaitArrivals(2);
   EXPECT_EQ(pool.Threads(), 2);

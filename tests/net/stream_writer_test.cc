@@ -487,7 +487,7 @@ TEST_F(StreamWriterTest, AWriteCancelledHalfWayIsSentWhole) {
 TEST_F(StreamWriterTest, ACancelFromBeforeDoesNotTearAWrite) {
   // The request is there already when Write() sends a part and has to wait.
   RunNet([]() -> Co<void> {
-    Connection c;
+    Connection c{UnixEnds()};
     ShrinkBuffers(c.writer.Socket().Descriptor(), c.peer.fd());
     const std::string message(1 << 20, 'm');
     Task<void> task = CreateTask([&]() -> Co<void> {

@@ -77,7 +77,8 @@ TEST(AsyncExitStackTest, LeavesLastInFirstOut) {
       co_await Yield();
       log.push_back("coroutine");
     });
-    stack.Push([&](std::exception_ptr e) { log.push_back("push:" + TextOf(e)); });
+    stack.Push(
+        [&](std::exception_ptr e) { log.push_back("push:" + TextOf(e)); });
     stack.PushAsync([&](std::exception_ptr e) -> Co<bool> {
       co_await Yield();
       log.push_back("async:" + TextOf(e));
@@ -154,9 +155,8 @@ TEST(AsyncExitStackTest, ACancelWhileEnteringPushesNothing) {
   auto main = [&]() -> Co<void> {
     AsyncExitStack stack;
     Manager manager(&log, "a");
-    Task<void> task = CreateTask([&]() -> Co<void> {
-      co_await stack.EnterAsync(manager);
-    });
+    Task<void> task =
+        CreateTask([&]() -> Co<void> { co_await stack.EnterAsync(manager); });
     co_await Yield();
     task.Cancel();
     co_await Settle(task);
@@ -293,9 +293,8 @@ TEST(AsyncExitStackTest, ACancelWhileOneIsLeftStillLeavesTheOthers) {
     Task<void> task = CreateTask([&]() -> Co<void> {
       AsyncExitStack stack;
       co_await stack.EnterAsync(Manager(&log, "below"));
-      stack.Callback([]() -> Co<void> {
-        co_await Sleep(absl::InfiniteDuration());
-      });
+      stack.Callback(
+          []() -> Co<void> { co_await Sleep(absl::InfiniteDuration()); });
       co_await stack.Close();
     });
     co_await Sleep(absl::Seconds(1));

@@ -290,7 +290,9 @@ TEST(AsyncGeneratorTest, DroppedBeforeTheFirstNextNothingRuns) {
     ran = true;
     co_yield 1;
   };
-  { auto numbers = make(); }
+  {
+    auto numbers = make();
+  }
   EXPECT_FALSE(ran);
 }
 
@@ -419,7 +421,9 @@ TEST(AsyncGeneratorTest, ANextThatWasNeverAwaitedIsReported) {
     EventLoop::Current().SetExceptionHandler(
         [&](const ExceptionContext& c) { reports.push_back(c.message); });
     auto numbers = Count(1);
-    { auto dropped = numbers.Next(); }
+    {
+      auto dropped = numbers.Next();
+    }
     EXPECT_EQ(co_await numbers.Next(), 0);
   };
   coil::Run(main, kVirtual);

@@ -1,5 +1,5 @@
-// Co<T> and Invoke(): laziness, results of every kind, lifetimes, misuse (A11, A12,
-// A44).
+// Co<T> and Invoke(): laziness, results of every kind, lifetimes, misuse (A11,
+// A12, A44).
 
 #include "coil/task/co.h"
 
@@ -168,7 +168,7 @@ TEST(CoTest, ErrorsOfAnyTypePass) {
   coil::Run(main, kVirtual);
 }
 
-// ---------------------------------------------------------- lifetimes and misuse
+// -------------------------------------------------------- lifetimes and misuse
 
 TEST(CoTest, ParametersLiveUntilTheResultIsTaken) {
   auto alive = std::make_shared<int>(0);
@@ -243,7 +243,9 @@ TEST(CoTest, ACoThatIsDroppedIsReportedWithItsPlace) {
   auto main = [&]() -> Co<void> {
     EventLoop::Current().SetExceptionHandler(
         [&](const ExceptionContext& c) { reports.push_back(c.message); });
-    { Co<int> dropped = Double(1); }
+    {
+      Co<int> dropped = Double(1);
+    }
     co_return;
   };
   coil::Run(main, kVirtual);
@@ -258,7 +260,9 @@ TEST(CoTest, ACoThatIsDroppedOutsideOfALoopGoesToTheDiagnostics) {
   Log lines;
   auto previous = SetDiagnosticSink(
       [&](std::string_view line) { lines.emplace_back(line); });
-  { Co<int> dropped = Double(1); }
+  {
+    Co<int> dropped = Double(1);
+  }
   SetDiagnosticSink(std::move(previous));
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_NE(lines[0].find("was never awaited"), std::string::npos) << lines[0];
@@ -320,7 +324,7 @@ TEST(CoTest, MayBeMadeInOneThreadAndRunInAnother) {
   EXPECT_EQ(result, 42);
 }
 
-// ------------------------------------------------------------ foreign awaitables
+// ---------------------------------------------------------- foreign awaitables
 
 // An awaiter that knows nothing of coil.
 class ForeignAwaiter {
@@ -388,7 +392,9 @@ TEST(ForeignAwaiterTest, AnAwaitSuspendThatSaysNoGoesOn) {
 TEST(ForeignAwaiterTest, ACancelIsDeliveredWhenTheOperationHasEnded) {
   auto main = []() -> Co<void> {
     std::coroutine_handle<> handle;
-    auto body = [&]() -> Co<int> { co_return co_await ForeignAwaiter(&handle); };
+    auto body = [&]() -> Co<int> {
+      co_return co_await ForeignAwaiter(&handle);
+    };
     Task<int> task = CreateTask(body);
     co_await Yield();
     task.Cancel();
@@ -466,8 +472,9 @@ TEST(InvokeTest, TakesMoveOnlyArgumentsAndMemberFunctions) {
   };
   auto main = []() -> Co<void> {
     Service service{10};
-    EXPECT_EQ(co_await Invoke(&Service::Call, &service, std::make_unique<int>(5)),
-              15);
+    EXPECT_EQ(
+        co_await Invoke(&Service::Call, &service, std::make_unique<int>(5)),
+        15);
     EXPECT_EQ(co_await Invoke(&Service::Call, std::ref(service),
                               std::make_unique<int>(6)),
               16);

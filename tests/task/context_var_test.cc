@@ -1,4 +1,5 @@
-// ContextVar and Context, alone and in tasks, callbacks and threads (A139 to A147).
+// ContextVar and Context, alone and in tasks, callbacks and threads (A139 to
+// A147).
 
 #include "coil/task/context_var.h"
 
@@ -196,8 +197,8 @@ TEST(ContextTest, AThreadOutsideOfEveryScopeHasItsOwn) {
 }
 
 TEST(ContextTest, CopiesShareTheTableUntilOneIsWrittenTo) {
-  // O(1): a copy does not look at the values. 100,000 copies of a context of 1,000
-  // variables would take 100,000,000 steps otherwise.
+  // O(1): a copy does not look at the values. 100,000 copies of a context of
+  // 1,000 variables would take 100,000,000 steps otherwise.
   std::vector<std::unique_ptr<ContextVar<int>>> variables;
   for (int i = 0; i < 1000; ++i) {
     variables.push_back(std::make_unique<ContextVar<int>>("v"));

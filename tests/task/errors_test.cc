@@ -72,9 +72,9 @@ TEST(ExceptionGroupTest, EmptyOrNullIsRefused) {
 }
 
 TEST(ExceptionGroupTest, SplitsByTypeAndKeepsTheMessage) {
-  ExceptionGroup group("mixed", {Make<std::range_error>("a"),
-                                 Make<std::logic_error>("b"),
-                                 Make<std::range_error>("c")});
+  ExceptionGroup group(
+      "mixed", {Make<std::range_error>("a"), Make<std::logic_error>("b"),
+                Make<std::range_error>("c")});
   auto [range, rest] = group.Split<std::range_error>();
   ASSERT_TRUE(range.has_value());
   ASSERT_TRUE(rest.has_value());
@@ -84,8 +84,8 @@ TEST(ExceptionGroupTest, SplitsByTypeAndKeepsTheMessage) {
 }
 
 TEST(ExceptionGroupTest, SplitByABaseTakesTheDerived) {
-  ExceptionGroup group("mixed", {Make<std::range_error>("a"),
-                                 Make<std::overflow_error>("b")});
+  ExceptionGroup group(
+      "mixed", {Make<std::range_error>("a"), Make<std::overflow_error>("b")});
   auto [runtime, rest] = group.Split<std::runtime_error>();
   EXPECT_EQ(runtime->Exceptions().size(), 2u);
   EXPECT_FALSE(rest.has_value());
@@ -99,10 +99,10 @@ TEST(ExceptionGroupTest, SplitWithoutAMatchLeavesTheFirstHalfEmpty) {
 }
 
 ExceptionGroup Nested() {
-  ExceptionGroup inner("inner", {Make<std::range_error>("a"),
-                                 Make<std::logic_error>("b")});
-  return ExceptionGroup("outer", {std::make_exception_ptr(inner),
-                                  Make<TimeoutError>("c")});
+  ExceptionGroup inner(
+      "inner", {Make<std::range_error>("a"), Make<std::logic_error>("b")});
+  return ExceptionGroup(
+      "outer", {std::make_exception_ptr(inner), Make<TimeoutError>("c")});
 }
 
 TEST(ExceptionGroupTest, SplitGoesIntoNestedGroupsAndKeepsTheNesting) {

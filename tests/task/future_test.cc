@@ -350,7 +350,8 @@ TEST(ReliabilityT77, DebugModeRefusesTasksAndFuturesInAnotherThread) {
                    std::runtime_error);
       EXPECT_THROW(future.Cancel(), std::runtime_error);
       EXPECT_THROW(future.AddDoneCallback([](AnyTask) {}), std::runtime_error);
-      EXPECT_THROW(future.RemoveDoneCallback(CallbackId{1}), std::runtime_error);
+      EXPECT_THROW(future.RemoveDoneCallback(CallbackId{1}),
+                   std::runtime_error);
       EXPECT_THROW(task.Uncancel(), std::runtime_error);
       try {
         task.Cancel();

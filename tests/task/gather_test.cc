@@ -30,6 +30,8 @@ Co<std::unique_ptr<int>> Boxed(int value) {
   co_return std::make_unique<int>(value);
 }
 
+Co<int> Wrapped(Co<int> inner) { co_return co_await std::move(inner); }
+
 TEST(GatherTest, ResultsAreInTheOrderOfTheArguments) {
   auto main = []() -> Co<void> {
     const LoopTime start = EventLoop::Current().Now();
@@ -618,6 +620,21 @@ TEST(GatherCancelTest, ACircleThroughAGatherIsBroken) {
     EXPECT_TRUE(outcome.Cancelled());
     Outcome<void> of_child = co_await Settle(child);
     EXPECT_TRUE(of_child.Cancelled());
+  };
+  coil::Run(main, kVirtual);
+}
+
+TEST(GatherCancelTest, CoroutinesOfAGatherThatNeverBeganAreNotReported) {
+  auto main = []() -> Co<void> {
+    Reports reports;
+    Task<std::tuple<int, int>> never =
+        CreateTask(Gather(After(1, 1), Wrapped(After(1, 2))));
+    never.Cancel();
+    co_await Settle(never);
+    EXPECT_TRUE(reports.texts.empty()) << reports.texts[0];
+    Co<int> disposed = Wrapped(After(1, 2));
+    disposed.Dispose();
+    EXPECT_TRUE(reports.texts.empty()) << reports.texts[0];
   };
   coil::Run(main, kVirtual);
 }

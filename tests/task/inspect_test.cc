@@ -14,7 +14,7 @@
 #include "coil/task/co.h"
 #include "coil/task/context_var.h"
 #include "coil/task/future.h"
-#include "coil/task/invoke.h"
+#include "coil/task/internal/function_name.h"
 #include "coil/task/outcome.h"
 #include "coil/task/run.h"
 #include "coil/task/task.h"
@@ -61,10 +61,12 @@ TEST(DumpTasksTest, ShowsNameStateAgeCancelsChainAndWhatTheLeafWaitsFor) {
   EXPECT_THAT(dump, HasSubstr("2 tasks\n"));
   EXPECT_THAT(dump, HasSubstr("sleeper: waiting, age 3s\n"
                               "  waits for timer in 7s\n"));
-  EXPECT_THAT(dump, HasSubstr(absl::StrCat("  in coil::Inner at inspect_test.cc:",
-                                           kLineOfSleep, "\n")));
-  EXPECT_THAT(dump, HasSubstr(absl::StrCat("  in coil::Outer at inspect_test.cc:",
-                                           kLineOfInner, "\n")));
+  EXPECT_THAT(dump,
+              HasSubstr(absl::StrCat(
+                  "  in coil::Inner at inspect_test.cc:", kLineOfSleep, "\n")));
+  EXPECT_THAT(dump,
+              HasSubstr(absl::StrCat(
+                  "  in coil::Outer at inspect_test.cc:", kLineOfInner, "\n")));
   EXPECT_THAT(dump, HasSubstr("  created at inspect_test.cc:"));
   // The task that runs knows its frames by itself only.
   EXPECT_THAT(dump, HasSubstr(": running, age 3s\n  created at"));
@@ -125,8 +127,8 @@ TEST(DumpTasksTest, OfATaskThatHasNotStartedShowsItsCoroutine) {
   EXPECT_THAT(dump, HasSubstr("new: ready, age 0\n  in coil::Outer at "));
 }
 
-// A loop that is made long before, or that sleeps without a timer, does not make
-// tasks look older than they are.
+// A loop that is made long before, or that sleeps without a timer, does not
+// make tasks look older than they are.
 TEST(DumpTasksTest, AgeCountsFromTheCreation) {
   std::vector<absl::Duration> ages;
   Runner runner(kVirtual);
@@ -206,9 +208,9 @@ TEST(StackOfTest, LimitKeepsTheInnermostOrTheOutermost) {
     EXPECT_EQ(StackOf(task).size(), 3u);
     EXPECT_EQ(CoroutineOf(pair)->function, "coil::Outer");
     EXPECT_EQ(CoroutineOf(pair)->line, kLineOfInner);
-    EXPECT_THAT(FormatStack(pair, 1),
-                HasSubstr(absl::StrCat("line ", kLineOfSleep,
-                                       ", in coil::Inner\n")));
+    EXPECT_THAT(
+        FormatStack(pair, 1),
+        HasSubstr(absl::StrCat("line ", kLineOfSleep, ", in coil::Inner\n")));
     pair.Cancel();
     co_await Settle(pair);
     EXPECT_THAT(StackOf(pair), IsEmpty());
@@ -277,10 +279,10 @@ TEST(FunctionNameTest, OfBothCompilers) {
 TEST(CallGraphTest, ShowsWhoAwaitsWhom) {
   auto main = []() -> Co<void> {
     Task<void> inner = CreateTask(Outer(), {.name = "inner"});
-    Task<void> first =
-        CreateTask([inner]() -> Co<void> { co_await inner; }, {.name = "first"});
-    Task<void> second = CreateTask(
-        [inner]() -> Co<void> { co_await inner; }, {.name = "second"});
+    Task<void> first = CreateTask([inner]() -> Co<void> { co_await inner; },
+                                  {.name = "first"});
+    Task<void> second = CreateTask([inner]() -> Co<void> { co_await inner; },
+                                   {.name = "second"});
     co_await Yield();
     co_await Yield();
     FutureCallGraph graph = CallGraph(inner);
@@ -334,8 +336,7 @@ TEST(CallGraphTest, OfTheCurrentTaskHasItsFrames) {
 TEST(CallGraphTest, OfAFutureShowsItsWaiters) {
   auto main = []() -> Co<void> {
     Future<int> future;
-    Task<void> waiter =
-        CreateTask([future]() -> Co<void> { co_await future; });
+    Task<void> waiter = CreateTask([future]() -> Co<void> { co_await future; });
     co_await Yield();
     FutureCallGraph graph = CallGraph(future);
     EXPECT_EQ(graph.awaited_by.size(), 1u);
@@ -421,21 +422,20 @@ TEST(AwaitEdgeTest, ShowsWhatTheLibraryCannotSee) {
 TEST(TaskTableTest, HasALineForEachTask) {
   auto main = []() -> Co<void> {
     Task<void> inner = CreateTask(Outer(), {.name = "inner"});
-    Task<void> outer =
-        CreateTask([inner]() -> Co<void> { co_await inner; }, {.name = "outer"});
+    Task<void> outer = CreateTask([inner]() -> Co<void> { co_await inner; },
+                                  {.name = "outer"});
     CurrentTask().SetName("main");
     co_await Sleep(absl::Seconds(2));
     const std::string table = FormatTaskTable(EventLoop::Current());
     EXPECT_EQ(table.substr(0, table.find('\n')),
               "name   state    age  cancels  waits for    awaited by  stack");
     EXPECT_THAT(table, HasSubstr("\nmain   running  2s   0\n"));
-    EXPECT_THAT(
-        table,
-        HasSubstr(absl::StrCat(
-            "\ninner  waiting  2s   0        timer in 8s  outer       "
-            "coil::Inner inspect_test.cc:",
-            kLineOfSleep, " < coil::Outer inspect_test.cc:", kLineOfInner,
-            "\n")));
+    EXPECT_THAT(table,
+                HasSubstr(absl::StrCat(
+                    "\ninner  waiting  2s   0        timer in 8s  outer       "
+                    "coil::Inner inspect_test.cc:",
+                    kLineOfSleep,
+                    " < coil::Outer inspect_test.cc:", kLineOfInner, "\n")));
     EXPECT_THAT(table, HasSubstr("\nouter  waiting  2s   0        task inner"));
     inner.Cancel();
     co_await Settle(outer);
@@ -457,7 +457,8 @@ TEST(TaskTreeTest, PutsTasksBelowThoseThatAwaitThem) {
     const std::string expected = absl::StrCat(
         "main: running, age 2s\n"
         "outer: waiting, age 2s\n"
-        "└── coil::TaskTreeTest_PutsTasksBelowThoseThatAwaitThem_Test::TestBody()"
+        "└── "
+        "coil::TaskTreeTest_PutsTasksBelowThoseThatAwaitThem_Test::TestBody()"
         "::<lambda>::<lambda> inspect_test.cc:",
         kLine,
         "\n"
@@ -559,7 +560,8 @@ struct Loud {
 TEST(TextFormTest, SaysWhatTheTaskDoes) {
   auto main = []() -> Co<void> {
     Task<void> task = CreateTask(Outer(), {.name = "worker"});
-    EXPECT_TRUE(absl::StartsWith(ToString(task), "<worker ready in coil::Outer"))
+    EXPECT_TRUE(
+        absl::StartsWith(ToString(task), "<worker ready in coil::Outer"))
         << task;
     co_await Sleep(absl::Seconds(1));
     std::ostringstream out;

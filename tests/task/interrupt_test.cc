@@ -111,7 +111,8 @@ TEST(InterruptTest, AnErrorOfMainComesOutInstead) {
     }
     throw std::range_error("cleanup");
   };
-  EXPECT_THROW(coil::Run(main, With(InterruptPolicy::kThrow)), std::range_error);
+  EXPECT_THROW(coil::Run(main, With(InterruptPolicy::kThrow)),
+               std::range_error);
 }
 
 TEST(InterruptTest, MainThatWasCancelledByOthersTooEndsCancelled) {
@@ -221,10 +222,9 @@ TEST(InterruptDeathTest, TheDefaultCleansUpAndDiesOfTheSignal) {
 }
 
 TEST(InterruptDeathTest, SigtermDiesOfSigterm) {
-  EXPECT_EXIT(coil::Run(WaitForSignal(SIGTERM),
-                        With(InterruptPolicy::kRaiseAlsoTerm)),
-              testing::KilledBySignal(SIGTERM),
-              "cleaned up: interrupted by SIGTERM");
+  EXPECT_EXIT(
+      coil::Run(WaitForSignal(SIGTERM), With(InterruptPolicy::kRaiseAlsoTerm)),
+      testing::KilledBySignal(SIGTERM), "cleaned up: interrupted by SIGTERM");
 }
 
 TEST(InterruptDeathTest, SigtermIsNotHandledUnlessAsked) {

@@ -35,7 +35,9 @@ Co<int> Throws(std::exception_ptr error) {
   std::rethrow_exception(error);
 }
 
-Co<int> Fails() { return Throws(std::make_exception_ptr(std::range_error("no"))); }
+Co<int> Fails() {
+  return Throws(std::make_exception_ptr(std::range_error("no")));
+}
 
 Co<void> Forever() { co_await Sleep(absl::InfiniteDuration()); }
 
@@ -56,8 +58,8 @@ TEST(OutcomeTest, OfAValue) {
 }
 
 TEST(OutcomeTest, OfAnError) {
-  auto outcome = Outcome<int>::OfError(
-      std::make_exception_ptr(std::range_error("no")));
+  auto outcome =
+      Outcome<int>::OfError(std::make_exception_ptr(std::range_error("no")));
   EXPECT_FALSE(outcome.Ok());
   EXPECT_FALSE(outcome.Cancelled());
   EXPECT_NE(outcome.Exception(), nullptr);

@@ -123,8 +123,7 @@ TEST(CoroTestFailure, ErrorOfTheBodyFailsTheTestAndSaysHowToReplay) {
 
 TEST(CoroTestFailure, SeedIsPartOfTheReplay) {
   const std::string out =
-      RunSelf("DISABLED_Fails.Throws", "COIL_TEST_SEED=7",
-              "--gtest_repeat=2");
+      RunSelf("DISABLED_Fails.Throws", "COIL_TEST_SEED=7", "--gtest_repeat=2");
   EXPECT_THAT(out, HasSubstr("seed 7"));
   EXPECT_THAT(out, HasSubstr("replay: COIL_TEST_SEED=7 /"));
   // The next repetition takes the next seed.
@@ -152,13 +151,12 @@ CORO_TEST(DISABLED_Fails, Order) {
 TEST(CoroTestFailure, SeedShufflesReadyTasks) {
   const std::string fifo = RunSelf("DISABLED_Fails.Order");
   EXPECT_THAT(fifo, HasSubstr("order=abcde"));
-  const std::string shuffled = RunSelf(
-      "DISABLED_Fails.Order", "COIL_TEST_SEED=1", "--gtest_repeat=5");
+  const std::string shuffled =
+      RunSelf("DISABLED_Fails.Order", "COIL_TEST_SEED=1", "--gtest_repeat=5");
   EXPECT_NE(shuffled.find("order="), std::string::npos);
   size_t fifos = 0;
-  for (size_t at = 0; (at = shuffled.find("order=abcde", at)) !=
-                      std::string::npos;
-       ++at) {
+  for (size_t at = 0;
+       (at = shuffled.find("order=abcde", at)) != std::string::npos; ++at) {
     ++fifos;
   }
   EXPECT_LT(fifos, 5u);
@@ -204,7 +202,9 @@ CORO_TEST(DISABLED_Leaves, Error) {
 }
 
 CORO_TEST(DISABLED_Leaves, Coroutine) {
-  { Co<int> never = Value(1); }
+  {
+    Co<int> never = Value(1);
+  }
   co_return;
 }
 
@@ -320,11 +320,11 @@ TEST(CoAssertTest, ThatHoldGoOn) {
   EXPECT_TRUE(reached);
 }
 
-#define FAILING_ASSERTION(name, ...)          \
-  CORO_TEST(DISABLED_Asserts, name) {         \
-    co_await Yield();                         \
-    __VA_ARGS__ << " the text that follows";  \
-    ADD_FAILURE() << "the body went on";      \
+#define FAILING_ASSERTION(name, ...)         \
+  CORO_TEST(DISABLED_Asserts, name) {        \
+    co_await Yield();                        \
+    __VA_ARGS__ << " the text that follows"; \
+    ADD_FAILURE() << "the body went on";     \
   }
 FAILING_ASSERTION(Eq, CO_ASSERT_EQ(co_await Value(1), 2))
 FAILING_ASSERTION(Ne, CO_ASSERT_NE(co_await Value(1), 1))
@@ -338,7 +338,8 @@ FAILING_ASSERTION(StrEq, CO_ASSERT_STREQ("a", "b"))
 FAILING_ASSERTION(Near, CO_ASSERT_NEAR(1.0, 2.0, 0.1))
 FAILING_ASSERTION(That, CO_ASSERT_THAT(co_await Value(3), ::testing::Gt(3)))
 FAILING_ASSERTION(Throw, CO_ASSERT_THROW(co_await Value(1), std::bad_alloc))
-FAILING_ASSERTION(OtherThrow, CO_ASSERT_THROW(co_await Throws(), std::bad_alloc))
+FAILING_ASSERTION(OtherThrow,
+                  CO_ASSERT_THROW(co_await Throws(), std::bad_alloc))
 FAILING_ASSERTION(AnyThrow, CO_ASSERT_ANY_THROW(co_await Value(1)))
 FAILING_ASSERTION(NoThrow, CO_ASSERT_NO_THROW(co_await Throws()))
 FAILING_ASSERTION(Fail, CO_FAIL())

@@ -39,7 +39,9 @@ class LoopThread {
         Future<void> end;
         end_ = &end;
         EventLoop::Current().SetExceptionHandler(
-            [this](const ExceptionContext& c) { reports.push_back(c.message); });
+            [this](const ExceptionContext& c) {
+              reports.push_back(c.message);
+            });
         ready.set_value(&EventLoop::Current());
         co_await end;
       };
@@ -264,9 +266,8 @@ TEST(ThreadFutureTest, ALoopThatClosesBeforeTheStartFailsTheFuture) {
   {
     EventLoop loop;
     auto body = [](DeathNote) -> Co<void> { co_return; };
-    std::thread other([&] {
-      future = RunCoroutineThreadSafe(body(DeathNote(&died)), loop);
-    });
+    std::thread other(
+        [&] { future = RunCoroutineThreadSafe(body(DeathNote(&died)), loop); });
     other.join();
     EXPECT_FALSE(future.Done());
     loop.Close();

@@ -1,5 +1,5 @@
-// ToThread() and RunInExecutor(): results, order, cancellation in each state of a
-// job, and frames that die while a thread uses them.
+// ToThread() and RunInExecutor(): results, order, cancellation in each state of
+// a job, and frames that die while a thread uses them.
 
 #include "coil/task/to_thread.h"
 
@@ -179,7 +179,8 @@ TEST(ToThreadTest, ContextGoesInAndNotOut) {
     // The thread itself keeps nothing.
     ThreadPool pool(1);
     co_await RunInExecutor(pool, [] { request_id.Set(5); });
-    EXPECT_EQ(co_await RunInExecutor(pool, [] { return request_id.Get(0); }), 0);
+    EXPECT_EQ(co_await RunInExecutor(pool, [] { return request_id.Get(0); }),
+              0);
   };
   coil::Run(main, kVirtual);
 }
@@ -212,7 +213,8 @@ TEST(ToThreadTest, JobsStartFirstInFirstOut) {
 TEST(ToThreadTest, ThousandJobsAtOnce) {
   auto main = []() -> Co<void> {
     std::vector<Task<int>> tasks;
-    for (int i = 0; i < 1000; ++i) tasks.push_back(CreateTask(ToThread(Add, i, 1)));
+    for (int i = 0; i < 1000; ++i)
+      tasks.push_back(CreateTask(ToThread(Add, i, 1)));
     int sum = 0;
     for (auto& task : tasks) sum += co_await task;
     EXPECT_EQ(sum, 500500);

@@ -447,8 +447,8 @@ TEST(WithTest, ResultsMayBeMoveOnlyReferencesOrTasks) {
       Co<void> AEnter() { co_return; }
       Co<void> AExit(std::exception_ptr) { co_return; }
     } plain;
-    std::unique_ptr<int> moved = co_await With(
-        plain, []() -> Co<std::unique_ptr<int>> {
+    std::unique_ptr<int> moved =
+        co_await With(plain, []() -> Co<std::unique_ptr<int>> {
           co_return std::make_unique<int>(3);
         });
     EXPECT_EQ(*moved, 3);
@@ -458,9 +458,8 @@ TEST(WithTest, ResultsMayBeMoveOnlyReferencesOrTasks) {
     EXPECT_EQ(&reference, &target);
     int& from_plain = co_await With(plain, [&]() -> int& { return target; });
     EXPECT_EQ(&from_plain, &target);
-    Task<int> task = co_await With(plain, [] {
-      return CreateTask([]() -> Co<int> { co_return 9; });
-    });
+    Task<int> task = co_await With(
+        plain, [] { return CreateTask([]() -> Co<int> { co_return 9; }); });
     EXPECT_EQ(co_await task, 9);
   };
   coil::Run(main, kVirtual);
@@ -548,8 +547,9 @@ TEST(FinallyTest, RunsTheCleanupAfterAnError) {
       co_await Yield();
       cleaned = true;
     };
-    EXPECT_THROW(co_await Finally([] { throw std::range_error("no"); }, cleanup),
-                 std::range_error);
+    EXPECT_THROW(
+        co_await Finally([] { throw std::range_error("no"); }, cleanup),
+        std::range_error);
     EXPECT_TRUE(cleaned);
   };
   coil::Run(main, kVirtual);
@@ -611,9 +611,8 @@ TEST(FinallyTest, ACancelDuringTheCleanupCutsItShort) {
 TEST(FinallyTest, TheCleanupMayBeAPlainFunction) {
   auto main = []() -> Co<void> {
     int cleaned = 0;
-    std::unique_ptr<int> result =
-        co_await Finally([] { return std::make_unique<int>(1); },
-                         [&] { ++cleaned; });
+    std::unique_ptr<int> result = co_await Finally(
+        [] { return std::make_unique<int>(1); }, [&] { ++cleaned; });
     EXPECT_EQ(*result, 1);
     EXPECT_EQ(cleaned, 1);
   };

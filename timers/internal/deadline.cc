@@ -4,6 +4,10 @@
 
 namespace coil::internal {
 
+void EnteredDeadlines::OnResume(TaskCore& task) {
+  if (observer_ != nullptr) observer_->OnResume(task);
+}
+
 void EnteredDeadlines::OnStep(TaskCore& task) {
   StepObserver* const observer = observer_;
   ArmAll();
@@ -74,6 +78,8 @@ void Deadline::Reschedule(LoopTime when) {
     case State::kEntered:
       break;
   }
+  // Those that were entered earlier in this step stay before it.
+  t_entered_deadlines.ArmAll();
   if (watching_) Unwatch();
   time_ = when.Nanoseconds();
   if (when == LoopTime::InfiniteFuture()) return;

@@ -2,8 +2,7 @@
 //
 // Deadline is the machine behind every timeout: it cancels the task that
 // entered it when its time has come, and tells on the way out whether the
-// cancellation was its own. Timed<Inner> is the awaiter that puts a deadline
-// around another awaiter.
+// cancellation was its own.
 //
 //   kCreated ──Enter──> kEntered ──Fire──> kExpiring ──Exit──> kExpired
 //                          └──────────────Exit───────────────> kExited
@@ -20,30 +19,14 @@
 #ifndef COIL_TIMERS_INTERNAL_DEADLINE_H_
 #define COIL_TIMERS_INTERNAL_DEADLINE_H_
 
-#include <coroutine>
 #include <cstdint>
-#include <exception>
-#include <type_traits>
-#include <utility>
 
 #include "absl/time/time.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/loop/internal/timer_queue.h"
 #include "coil/loop/loop_time.h"
-#include "coil/task/co.h"
-#include "coil/task/errors.h"
-#include "coil/task/internal/result_slot.h"
 #include "coil/task/internal/task_core.h"
-#include "coil/task/internal/task_state.h"
-#include "coil/task/task.h"
 #include "coil/timers/sleep.h"
-
-// clang wants to know which functions hand on a Co that they did not make.
-#if defined(__clang__) && __clang_major__ >= 19
-#define COIL_CORO_WRAPPER [[clang::coro_wrapper]]
-#else
-#define COIL_CORO_WRAPPER
-#endif
 
 namespace coil::internal {
 
@@ -63,6 +46,7 @@ class EnteredDeadlines final : public StepObserver {
   void ArmAll() noexcept;
 
  private:
+  void OnResume(TaskCore& task) override;
   void OnStep(TaskCore& task) override;
 
   Deadline* latest_ = nullptr;
@@ -95,9 +79,13 @@ class Deadline final : private TimerNode {
 
   explicit Deadline(DeadlineSpec spec) noexcept
       : absolute_(spec.absolute), time_(spec.time) {}
-  // REQUIRES: not entered.
+  // REQUIRES: not entered. It may be bound: g++ 12 moves an awaiter that
+  // await_transform() has returned by reference into the frame.
   Deadline(Deadline&& other) noexcept
-      : TimerNode(), absolute_(other.absolute_), time_(other.time_) {}
+      : TimerNode(),
+        absolute_(other.absolute_),
+        time_(other.time_),
+        task_(other.task_) {}
   Deadline& operator=(Deadline&&) = delete;
   ~Deadline() {
     if (watching_) [[unlikely]]
@@ -178,156 +166,6 @@ inline bool EnteredDeadlines::Remove(Deadline* deadline) noexcept {
   latest_ = deadline->earlier_;
   if (latest_ == nullptr) t_step_observer = observer_;
   return true;
-}
-
-template <class Awaiter>
-inline constexpr bool kIsCoAwaiter = false;
-template <class T>
-inline constexpr bool kIsCoAwaiter<CoAwaiter<T>> = true;
-
-// Puts a deadline around `Inner`, the awaiter of an operation. What completes
-// at once never meets the clock.
-template <class Inner>
-class [[nodiscard("co_await it")]] Timed {
- public:
-  using Result = decltype(std::declval<Inner&>().await_resume());
-
-  Timed(DeadlineSpec spec, Inner&& inner)
-      : deadline_(spec), inner_(std::move(inner)) {}
-  Timed(Timed&&) = default;
-
-  // As a Co, for those who want to store it.
-  COIL_CORO_WRAPPER operator Co<Result>() && { return AsCo(std::move(*this)); }
-
-  void Bind(TaskCore* task) noexcept {
-    deadline_.Bind(task);
-    if constexpr (IsLeafAwaiter<Inner>) inner_.Bind(task);
-  }
-  bool await_ready() {
-    if constexpr (kIsBody) {
-      deadline_.Enter();
-      inner_.Start(deadline_);
-      return inner_.await_ready();
-    } else {
-      if (inner_.await_ready()) return true;
-      deadline_.Enter();
-      return false;
-    }
-  }
-  template <class P>
-  auto await_suspend(std::coroutine_handle<P> self) {
-    return inner_.await_suspend(self);
-  }
-  Result await_resume() {
-    if constexpr (kIsCoroutine) {
-      if (!deadline_.Exit()) [[likely]]
-        return inner_.await_resume();
-      return TimedOutSlot().Take();
-    } else if constexpr (kGivesSlot) {
-      return TakeSlot().Take();
-    } else {
-      bool timed_out = false;
-      try {
-        Leave leave(deadline_, timed_out);
-        return inner_.await_resume();
-      } catch (const CancelledError&) {
-        if (!timed_out) throw;
-      }
-      throw TimeoutError();
-    }
-  }
-
-  // The outcome without a throw.
-  ResultSlot<Result> TakeSlot()
-    requires requires(Inner& inner) { inner.TakeSlot(); }
-  {
-    if constexpr (kIsCoroutine) {
-      if (!deadline_.Exit()) [[likely]]
-        return inner_.TakeSlot();
-      return TimedOutSlot();
-    } else {
-      bool timed_out = false;
-      try {
-        ResultSlot<Result> slot = TakeInnerSlot(timed_out);
-        if (timed_out) ConvertError(slot);
-        return slot;
-      } catch (const CancelledError&) {
-        if (!timed_out) throw;
-      }
-      ResultSlot<Result> slot;
-      slot.SetError(std::make_exception_ptr(TimeoutError()));
-      return slot;
-    }
-  }
-
- private:
-  // A body sees its deadline, so it is entered before the body is called.
-  static constexpr bool kIsBody =
-      requires(Inner& inner, Deadline& deadline) { inner.Start(deadline); };
-  static constexpr bool kGivesSlot =
-      requires(Inner& inner) { inner.TakeSlot(); };
-  // How a coroutine ended is settled when it resumes its parent. A leaf settles
-  // it in its await_resume(), and there it has to see the request of the
-  // deadline: what was granted too late is given back.
-  static constexpr bool kIsCoroutine = kIsBody || kIsCoAwaiter<Inner>;
-
-  // Leaves the deadline before a result or an error of the operation gets out.
-  class Leave {
-   public:
-    Leave(Deadline& deadline, bool& timed_out) noexcept
-        : deadline_(deadline), timed_out_(timed_out) {}
-    Leave(const Leave&) = delete;
-    Leave& operator=(const Leave&) = delete;
-    ~Leave() { timed_out_ = deadline_.Exit(); }
-
-   private:
-    Deadline& deadline_;
-    bool& timed_out_;
-  };
-
-  ResultSlot<Result> TakeInnerSlot(bool& timed_out) {
-    Leave leave(deadline_, timed_out);
-    return inner_.TakeSlot();
-  }
-  [[gnu::noinline, gnu::cold]] ResultSlot<Result> TimedOutSlot() {
-    ResultSlot<Result> slot = inner_.TakeSlot();
-    ConvertError(slot);
-    return slot;
-  }
-  static void ConvertError(ResultSlot<Result>& slot) {
-    if (!IsCancelledError(slot.Error())) return;
-    slot.SetError(std::make_exception_ptr(TimeoutError()));
-  }
-
-  static Co<Result> AsCo(Timed timed) { co_return co_await std::move(timed); }
-
-  Deadline deadline_;
-  Inner inner_;
-};
-
-// What was given to WithTimeout(), as the awaiter that goes into a Timed.
-template <class A>
-Co<ValueOf<A>> AwaitOperation(A awaitable) {
-  if constexpr (kIsHandle<A>) {
-    auto state = StateOf(awaitable);
-    using Shared = typename A::State;
-    co_await FutureAwaiter<Shared, ReadAs::kNothing>(state);
-    awaitable = A();
-    co_return TakeShared(state);
-  } else {
-    co_return co_await std::move(awaitable);
-  }
-}
-
-template <class A>
-auto TimedOperation(DeadlineSpec spec, A& awaitable) {
-  if constexpr (kIsCo<A>) {
-    return Timed(spec, awaitable.IntoAwaiter());
-  } else if constexpr (IsLeafAwaiter<A>) {
-    return Timed(spec, std::move(awaitable));
-  } else {
-    return Timed(spec, AwaitOperation<A>(std::move(awaitable)).IntoAwaiter());
-  }
 }
 
 }  // namespace coil::internal

@@ -18,8 +18,7 @@ TokenBucket::TokenBucket(double rate, int64_t burst)
     : rate_(rate), burst_(burst), period_(std::min(1e9 / rate, kForever)) {}
 
 TokenBucket::Instant TokenBucket::Add(Instant instant, double nanoseconds) {
-  const double floor =
-      std::floor(std::clamp(nanoseconds, -kForever, kForever));
+  const double floor = std::floor(std::clamp(nanoseconds, -kForever, kForever));
   instant.part += std::clamp(nanoseconds, -kForever, kForever) - floor;
   int64_t whole = static_cast<int64_t>(floor);
   if (instant.part >= 1) {
@@ -38,8 +37,7 @@ LoopTime TokenBucket::ReadyAt(int64_t n) const {
   if (full_at_.whole == std::numeric_limits<int64_t>::max()) {
     return LoopTime::InfiniteFuture();
   }
-  const Instant at =
-      Add(full_at_, -static_cast<double>(burst_ - n) * period_);
+  const Instant at = Add(full_at_, -static_cast<double>(burst_ - n) * period_);
   const int64_t up = at.part > kNothing ? 1 : 0;
   return LoopTime::FromNanoseconds(at.whole) + absl::Nanoseconds(up);
 }

@@ -1,8 +1,8 @@
 // coil/timers/internal/token_bucket.h
 //
-// TokenBucket is the arithmetic of a RateLimiter: tokens come at a constant rate
-// until the bucket is full. It keeps one number, the time at which the bucket
-// is full, so that nothing drifts and no timer is needed to fill it.
+// TokenBucket is the arithmetic of a RateLimiter: tokens come at a constant
+// rate until the bucket is full. It keeps one number, the time at which the
+// bucket is full, so that nothing drifts and no timer is needed to fill it.
 //
 //   tokens at t  =  burst - (full_at - t) * rate,  and burst once t >= full_at
 //

@@ -1,0 +1,49 @@
+// An echo server for a load generator: answers whatever it receives.
+//
+//   coil_echo [PORT] [spin]
+//
+// Listens on the loopback, prints the port, and serves until it is
+// interrupted. With `spin` the loop polls for 50 us before it sleeps, which
+// trades a core for latency.
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "coil/net/streams.h"
+#include "coil/task/run.h"
+
+namespace {
+
+coil::Co<void> Echo(coil::net::StreamReader reader,
+                    coil::net::StreamWriter writer) {
+  for (;;) {
+    const std::string_view data = co_await reader.Peek();
+    if (data.empty()) co_return;
+    co_await writer.Write(data);
+    reader.Consume(data.size());
+  }
+}
+
+coil::Co<void> Serve(int port) {
+  // A client that goes away in the middle is none of our business here.
+  coil::EventLoop::Current().SetExceptionHandler(
+      [](const coil::ExceptionContext&) {});
+  coil::net::Server server = co_await coil::net::StartServer(
+      Echo, "127.0.0.1", port, coil::net::ServerOptions().Backlog(4096));
+  std::printf("%d\n", server.Port());
+  std::fflush(stdout);
+  co_await server.ServeForever();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int port = argc > 1 ? std::atoi(argv[1]) : 0;
+  coil::RunOptions options;
+  if (argc > 2 && std::string_view(argv[2]) == "spin") {
+    options.loop.busy_poll = absl::Microseconds(50);
+  }
+  coil::Run(Serve(port), options);
+}
