@@ -23,6 +23,7 @@
 #include "coil/loop/watchdog.h"
 #include "coil/net/address.h"
 #include "coil/net/byte_stream.h"
+#include "coil/net/debug_server.h"
 #include "coil/net/server.h"
 #include "coil/net/socket.h"
 #include "coil/net/stream_reader.h"

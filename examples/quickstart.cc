@@ -1,9 +1,9 @@
 // quickstart [FILE...]: counts words by a service on a loopback port.
 //
-// 200 clients stream the lines of real files (by default this project's own README
-// and headers) through the service, and the ten most frequent words are printed.
-// What to look for: a server, a queue with a shutdown, a semaphore, a timeout, a
-// task group, work in a thread, and a clean end by Ctrl-C.
+// 200 clients stream the lines of real files (by default this project's own
+// README and headers) through the service, and the ten most frequent words are
+// printed. What to look for: a server, a queue with a shutdown, a semaphore, a
+// timeout, a task group, work in a thread, and a clean end by Ctrl-C.
 
 #include <unistd.h>
 
@@ -65,8 +65,7 @@ struct Totals {
 
 // Sends one chunk through a connection of its own and adds up the answer.
 coil::Co<void> CountChunk(int port, const Chunk& chunk, Totals& totals) {
-  auto [reader, writer] =
-      co_await coil::net::OpenConnection("127.0.0.1", port);
+  auto [reader, writer] = co_await coil::net::OpenConnection("127.0.0.1", port);
   for (const std::string& line : chunk) co_await writer.Write(line);
   writer.WriteEof();
   while (auto line = co_await reader.Next()) {
@@ -118,8 +117,7 @@ coil::Co<void> ReadFiles(const std::vector<std::string>& paths,
     }
     std::vector<std::string> lines = std::move(outcome).Value();
     ++totals.files;
-    for (size_t begin = 0; begin < lines.size();
-         begin += kLinesPerConnection) {
+    for (size_t begin = 0; begin < lines.size(); begin += kLinesPerConnection) {
       const size_t end = std::min(begin + kLinesPerConnection, lines.size());
       Chunk chunk(std::make_move_iterator(lines.begin() + begin),
                   std::make_move_iterator(lines.begin() + end));
@@ -178,7 +176,8 @@ std::vector<std::string> DefaultFiles(const char* program) {
     std::vector<std::string> paths = {(root / "README.md").string()};
     for (const char* package : {"loop", "task", "timers", "sync", "net"}) {
       if (!fs::exists(root / package)) continue;
-      for (const auto& entry : fs::recursive_directory_iterator(root / package)) {
+      for (const auto& entry :
+           fs::recursive_directory_iterator(root / package)) {
         if (entry.path().extension() == ".h") paths.push_back(entry.path());
       }
     }
@@ -195,9 +194,10 @@ int Main(int argc, char** argv) {
     std::fputs("usage: quickstart FILE...\n", stderr);
     return 2;
   }
-  // `bazel run` starts programs elsewhere; names of files are meant from where the
-  // user is.
-  if (const char* folder = std::getenv("BUILD_WORKING_DIRECTORY"); argc > 1 && folder) {
+  // `bazel run` starts programs elsewhere; names of files are meant from where
+  // the user is.
+  if (const char* folder = std::getenv("BUILD_WORKING_DIRECTORY");
+      argc > 1 && folder) {
     std::filesystem::current_path(folder);
   }
   const auto begin = std::chrono::steady_clock::now();

@@ -216,7 +216,8 @@ bool operator==(const Address& a, const Address& b) noexcept {
              std::memcmp(&a.v6_.sin6_addr, &b.v6_.sin6_addr,
                          sizeof(in6_addr)) == 0;
     case AF_UNIX:
-      return a.size_ == b.size_ && std::memcmp(&a.unix_, &b.unix_, a.size_) == 0;
+      return a.size_ == b.size_ &&
+             std::memcmp(&a.unix_, &b.unix_, a.size_) == 0;
     default:
       return true;
   }

@@ -82,10 +82,9 @@ void RemoveStale(const Address& address) {
 }  // namespace
 
 DebugServer::DebugServer(std::string path)
-    : path_(path.empty()
-                ? DefaultPath(::getpid())
-                : absl::StrReplaceAll(
-                      path, {{"%p", std::to_string(::getpid())}})) {
+    : path_(path.empty() ? DefaultPath(::getpid())
+                         : absl::StrReplaceAll(
+                               path, {{"%p", std::to_string(::getpid())}})) {
   const auto state = internal::ServerRef::Share(new internal::ServerState(
       AnswerOne, kLongestCommand, std::source_location::current()));
   const Address address = Address::Unix(path_);

@@ -8,6 +8,7 @@
 
 #include "coil/net/address.h"        // IWYU pragma: export
 #include "coil/net/byte_stream.h"    // IWYU pragma: export
+#include "coil/net/debug_server.h"   // IWYU pragma: export
 #include "coil/net/server.h"         // IWYU pragma: export
 #include "coil/net/socket.h"         // IWYU pragma: export
 #include "coil/net/stream_reader.h"  // IWYU pragma: export

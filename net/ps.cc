@@ -36,8 +36,7 @@ constexpr char kUsage[] =
 
 // The value of a variable in the environment that a process was started with.
 std::string VariableOf(int pid, std::string_view name) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/environ"),
-                     std::ios::binary);
+  std::ifstream file(absl::StrCat("/proc/", pid, "/environ"), std::ios::binary);
   const std::string all((std::istreambuf_iterator<char>(file)),
                         std::istreambuf_iterator<char>());
   for (std::string_view entry : absl::StrSplit(all, '\0')) {

@@ -15,9 +15,8 @@ using internal::StreamRef;
 
 std::string IncompleteText(size_t got, std::optional<size_t> expected) {
   if (!expected.has_value()) {
-    return absl::StrCat(
-        "the connection ended after ", got,
-        " bytes, before a separator; these are in partial()");
+    return absl::StrCat("the connection ended after ", got,
+                        " bytes, before a separator; these are in partial()");
   }
   return absl::StrCat("the connection ended after ", got, " of ", *expected,
                       " bytes; these are in partial()");
@@ -150,7 +149,8 @@ Co<std::string> ReadToSeparator(StreamRef core,
                                 std::vector<std::string> separators) {
   const Chunk chunk = co_await FindChunk(core, std::move(separators));
   std::string bytes = Cut(core, chunk.size);
-  if (!chunk.complete) throw IncompleteReadError(std::move(bytes), std::nullopt);
+  if (!chunk.complete)
+    throw IncompleteReadError(std::move(bytes), std::nullopt);
   co_return bytes;
 }
 

@@ -108,9 +108,8 @@ std::optional<Socket> BoundSocket(const Address& address,
 void CheckOptions(const ServerOptions& options) {
   CheckLimit(options.limit());
   if (options.backlog() < 1) {
-    throw std::invalid_argument(
-        absl::StrCat("StartServer: the backlog is at least 1, not ",
-                     options.backlog()));
+    throw std::invalid_argument(absl::StrCat(
+        "StartServer: the backlog is at least 1, not ", options.backlog()));
   }
   if (options.accept_retry() <= absl::ZeroDuration()) {
     throw std::invalid_argument(

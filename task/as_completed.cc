@@ -37,8 +37,8 @@ CompletionQueue::CompletionQueue(const std::vector<FutureCore*>& futures,
           ::operator new(futures.size() * sizeof(CompletionNode)))) {
   absl::flat_hash_set<const FutureCore*> seen;
   seen.reserve(futures.size());
-  // The nodes keep the indices of the handles: one that is there again is skipped,
-  // not left out.
+  // The nodes keep the indices of the handles: one that is there again is
+  // skipped, not left out.
   for (FutureCore* future : futures) {
     CompletionNode* node =
         ::new (nodes_.get() + count_) CompletionNode(this, future);
@@ -108,7 +108,8 @@ bool CompletionQueue::TryNext(CompletionWaiter* waiter) noexcept {
   return true;
 }
 
-// Those who wait are told in their order, for as long as there is something to tell.
+// Those who wait are told in their order, for as long as there is something to
+// tell.
 void CompletionQueue::Serve() noexcept {
   while (CompletionWaiter* waiter = first_waiter_) {
     if (!TryNext(waiter)) return;

@@ -1,7 +1,8 @@
 // coil/task/as_completed.h
 //
 // AsCompleted() is a range of tasks in the order in which they end: each Next()
-// gives the next one that is done. Coroutines become tasks when the range is made.
+// gives the next one that is done. Coroutines become tasks when the range is
+// made.
 //
 // Example:
 //   coil::Co<int> Fetch(int id) { co_return id; }
@@ -12,18 +13,21 @@
 //     co_return sum;
 //   }
 //
-// COIL_FOR_AWAIT(auto task, range) works too. Use Gather() where the results are
-// handled together.
+// COIL_FOR_AWAIT(auto task, range) works too. Use Gather() where the results
+// are handled together.
 //
-// Ordering: the order of completion; what is done when the range is made comes first,
-//   in the order of the arguments. Each task comes once, also if it was given twice.
-//   Several callers of Next() are served first come, first served.
-// Cancellation: a cancelled Next() has taken nothing: the task is given to the next
+// Ordering: the order of completion; what is done when the range is made comes
+// first,
+//   in the order of the arguments. Each task comes once, also if it was given
+//   twice. Several callers of Next() are served first come, first served.
+// Cancellation: a cancelled Next() has taken nothing: the task is given to the
+// next
 //   caller. Neither leaving the loop nor the timeout cancels a task.
 // Threads: the loop's thread only.
-// Lifetime: the range holds the handles that it has not given out. A range that is
-//   destroyed lets go of its tasks, which run on; a Next() that waits in another task
-//   throws std::runtime_error then.
+// Lifetime: the range holds the handles that it has not given out. A range that
+// is
+//   destroyed lets go of its tasks, which run on; a Next() that waits in
+//   another task throws std::runtime_error then.
 //
 // asyncio: as_completed (A76, A77); each task is one that was given, so that
 // comparing handles tells which one it is.
@@ -110,7 +114,8 @@ class CompletionQueue : private TimerNode {
   void VisitAwaited(void (*visit)(void*, FutureCore&), void* arg) const;
 
  protected:
-  // Throws std::runtime_error without a running loop or for a future of another.
+  // Throws std::runtime_error without a running loop or for a future of
+  // another.
   CompletionQueue(const std::vector<FutureCore*>& futures,
                   absl::Duration timeout);
   ~CompletionQueue() = default;
@@ -129,8 +134,9 @@ class CompletionQueue : private TimerNode {
   LoopCore& loop_;
   std::unique_ptr<CompletionNode, Free> nodes_;
   size_t count_ = 0;
-  size_t running_ = 0;   // not done
-  size_t timeouts_ = 0;  // were not done at the timeout, and nobody was told yet
+  size_t running_ = 0;  // not done
+  size_t timeouts_ =
+      0;  // were not done at the timeout, and nobody was told yet
   CompletionNode* first_done_ = nullptr;
   CompletionNode* last_done_ = nullptr;
   CompletionWaiter* first_waiter_ = nullptr;
@@ -162,7 +168,8 @@ class CompletionState final : public CompletionQueue {
   size_t references_ = 1;
 };
 
-// Throws std::runtime_error: the range was moved from, or belongs to another loop.
+// Throws std::runtime_error: the range was moved from, or belongs to another
+// loop.
 void CheckCompletionQueue(const CompletionQueue* queue, const TaskCore* task);
 [[noreturn]] void ThrowCompletionTimeout();
 [[noreturn]] void ThrowCompletionDestroyed();
@@ -224,10 +231,10 @@ class AsCompletedRange {
     if (state_) state_->Close();
   }
 
-  // A std::optional<H>: the next task that is done, empty after the last one. Throws
-  // TimeoutError once the timeout has come and everything that was done by then has
-  // been given out: once for each task that was not done, then the range is at its
-  // end. Errors of the tasks are not thrown.
+  // A std::optional<H>: the next task that is done, empty after the last one.
+  // Throws TimeoutError once the timeout has come and everything that was done
+  // by then has been given out: once for each task that was not done, then the
+  // range is at its end. Errors of the tasks are not thrown.
   [[nodiscard("co_await it")]] internal::NextAwaiter<H> Next() {
     return internal::NextAwaiter<H>(state_);
   }
@@ -242,16 +249,17 @@ class AsCompletedRange {
   internal::RefPtr<State> state_;
 };
 
-// The time counts from this call; an infinite one is none, zero or less passes on
-// the next turn of the loop. Throws std::runtime_error without a running loop, for an
-// empty handle and for one of another loop.
+// The time counts from this call; an infinite one is none, zero or less passes
+// on the next turn of the loop. Throws std::runtime_error without a running
+// loop, for an empty handle and for one of another loop.
 template <std::derived_from<AnyTask> H>
 AsCompletedRange<H> AsCompleted(
     std::vector<H> tasks, absl::Duration timeout = absl::InfiniteDuration()) {
   return AsCompletedRange<H>(std::move(tasks), timeout);
 }
 
-// The same for coroutines and other awaitables, each of which becomes a task now.
+// The same for coroutines and other awaitables, each of which becomes a task
+// now.
 template <class A>
   requires(internal::IsAwaitable<A> && !std::derived_from<A, AnyTask>)
 AsCompletedRange<Task<internal::ValueOf<A>>> AsCompleted(

@@ -50,9 +50,9 @@ class CancelledError final {
   std::string message_;
 };
 
-// Ctrl-C, where InterruptPolicy asks for it. Thrown in a task or a callback it also
-// leaves the loop: Run() cancels and awaits the rest, then throws it. asyncio: A6,
-// A34.
+// Ctrl-C, where InterruptPolicy asks for it. Thrown in a task or a callback it
+// also leaves the loop: Run() cancels and awaits the rest, then throws it.
+// asyncio: A6, A34.
 class KeyboardInterrupt final : public internal::LeavesLoop {
  public:
   const char* what() const noexcept { return "interrupted"; }

@@ -1,8 +1,9 @@
 // coil/task/gather.h
 //
 // Gather() awaits several awaitables at once and returns their results in the
-// order of the arguments; GatherSettled() returns how each of them ended, errors
-// included. A coroutine becomes a task of its own when the result is awaited.
+// order of the arguments; GatherSettled() returns how each of them ended,
+// errors included. A coroutine becomes a task of its own when the result is
+// awaited.
 //
 // Example:
 //   coil::Co<int> Fetch(int id) { co_return id * 10; }
@@ -15,29 +16,33 @@
 //     co_return sum;
 //   }
 //
-// Use a TaskGroup instead where a failure of one shall cancel the others, Race()
-// where the first result ends it.
+// Use a TaskGroup instead where a failure of one shall cancel the others,
+// Race() where the first result ends it.
 //
-// Ordering: the tasks start in the order of the arguments, on the next pass of the
-//   loop; the results are in that order too. What is done already is taken without
-//   giving way. The first error in time is thrown at once, the same object; of
-//   several that are there from the start, the first argument's. The others keep
-//   running, and errors that they have later count as retrieved.
-// Cancellation: a cancel of the awaiting task is passed on to every part that is
-//   not done (each time, if there are several), Gather() waits until they have all
-//   ended, and throws CancelledError whatever became of them; GatherSettled() too.
-//   Results are dropped then. Once an error has ended a Gather(), a cancel does not
-//   reach the others any more. A part that somebody else cancels is an error like
-//   any other: CancelledError is thrown, the awaiting task is not cancelled.
+// Ordering: the tasks start in the order of the arguments, on the next pass of
+// the
+//   loop; the results are in that order too. What is done already is taken
+//   without giving way. The first error in time is thrown at once, the same
+//   object; of several that are there from the start, the first argument's. The
+//   others keep running, and errors that they have later count as retrieved.
+// Cancellation: a cancel of the awaiting task is passed on to every part that
+// is
+//   not done (each time, if there are several), Gather() waits until they have
+//   all ended, and throws CancelledError whatever became of them;
+//   GatherSettled() too. Results are dropped then. Once an error has ended a
+//   Gather(), a cancel does not reach the others any more. A part that somebody
+//   else cancels is an error like any other: CancelledError is thrown, the
+//   awaiting task is not cancelled.
 // Threads: the loop's thread only.
-// Lifetime: the handles are kept until the end. A result is moved out where nobody
-//   else has a handle to its task, copied otherwise; one that cannot be copied is
-//   moved, and reading it elsewhere throws InvalidStateError.
+// Lifetime: the handles are kept until the end. A result is moved out where
+// nobody
+//   else has a handle to its task, copied otherwise; one that cannot be copied
+//   is moved, and reading it elsewhere throws InvalidStateError.
 //
-// The same task twice is awaited once, and its result is there twice. Nothing at
-// all gives an empty result. Throws std::runtime_error, before anything is started,
-// for an empty or awaited Co, an empty handle, the awaiting task itself, and for a
-// handle of another loop.
+// The same task twice is awaited once, and its result is there twice. Nothing
+// at all gives an empty result. Throws std::runtime_error, before anything is
+// started, for an empty or awaited Co, an empty handle, the awaiting task
+// itself, and for a handle of another loop.
 //
 // asyncio: gather (A67-A69); return_exceptions=True is GatherSettled.
 
@@ -142,9 +147,7 @@ Co<Result> GatherTupleSettled(std::tuple<A...> awaitables) {
   AddParts(join, handles);
   co_await AwaiterRef(join);
   co_return std::apply(
-      [](HandleOf<A>&... handle) {
-        return Result{TakeOutcome(handle)...};
-      },
+      [](HandleOf<A>&... handle) { return Result{TakeOutcome(handle)...}; },
       handles);
 }
 

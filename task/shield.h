@@ -13,17 +13,21 @@
 //     if (!worker.Cancelled()) worker.Result();  // throws the worker's error
 //   }
 //
-// Ordering: Shield() of a coroutine starts it as a task when it is awaited, on the
+// Ordering: Shield() of a coroutine starts it as a task when it is awaited, on
+// the
 //   next pass of the loop. What is done already is returned without giving way.
-// Cancellation: a cancel of the awaiting task is thrown at once by both; what is
+// Cancellation: a cancel of the awaiting task is thrown at once by both; what
+// is
 //   waited for goes on. If somebody else cancels what Shield() awaits,
-//   CancelledError is thrown, and the awaiting task is not cancelled. A request to
-//   cancel that CancelAndWait() has made stands, also if its own wait is cancelled:
-//   WithTimeout(d, CancelAndWait(task)) gives up after d.
+//   CancelledError is thrown, and the awaiting task is not cancelled. A request
+//   to cancel that CancelAndWait() has made stands, also if its own wait is
+//   cancelled: WithTimeout(d, CancelAndWait(task)) gives up after d.
 // Threads: the loop's thread only.
-// Lifetime: the loop owns a running task: one that is shielded goes on without a
-//   handle. If its caller was cancelled and it fails, its error is reported once, as
-//   one that was never retrieved, unless a holder of a handle reads it.
+// Lifetime: the loop owns a running task: one that is shielded goes on without
+// a
+//   handle. If its caller was cancelled and it fails, its error is reported
+//   once, as one that was never retrieved, unless a holder of a handle reads
+//   it.
 //
 // asyncio: shield (A70); `task.cancel(); await wait([task])` is CancelAndWait.
 
@@ -74,9 +78,9 @@ class EndAwaiter final : public LeafAwaiter<EndAwaiter>, private DoneNode {
 
 }  // namespace internal
 
-// The result of `awaitable`, or its error. Throws std::runtime_error for an empty
-// or awaited Co, an empty handle, the awaiting task itself, and for a handle of
-// another loop.
+// The result of `awaitable`, or its error. Throws std::runtime_error for an
+// empty or awaited Co, an empty handle, the awaiting task itself, and for a
+// handle of another loop.
 template <class A>
   requires internal::IsAwaitable<A>
 Co<internal::ValueOf<A>> Shield(A awaitable) {
@@ -89,12 +93,12 @@ Co<internal::ValueOf<A>> Shield(A awaitable) {
   co_return internal::TakeValue(inner);
 }
 
-// Cancels `target` and waits until it has ended, in whatever way: its error is not
-// thrown. It is not marked as retrieved either: read it from the handle
-// (AnyTask::Exception()), or it is reported when the last handle goes away. Returns
-// at once if `target` is done. A target that does not follow the request is waited
-// for until it ends by itself. Throws std::runtime_error for an empty handle, the
-// awaiting task itself, and for a handle of another loop.
+// Cancels `target` and waits until it has ended, in whatever way: its error is
+// not thrown. It is not marked as retrieved either: read it from the handle
+// (AnyTask::Exception()), or it is reported when the last handle goes away.
+// Returns at once if `target` is done. A target that does not follow the
+// request is waited for until it ends by itself. Throws std::runtime_error for
+// an empty handle, the awaiting task itself, and for a handle of another loop.
 Co<void> CancelAndWait(AnyTask target);
 
 }  // namespace coil

@@ -113,10 +113,10 @@ void CheckThreadSlow(const FutureCore& core, const char* operation) {
   LoopCore& loop = core.loop();
   if (core.Done() || !LoopCore::Exists(&loop)) return;
   if (!loop.debug() || !loop.loop().IsRunning()) return;
-  throw std::runtime_error(absl::StrCat(
-      operation, ": ", core.Name(),
-      " belongs to an event loop that runs in another thread; post it there with "
-      "CallSoonThreadSafe()"));
+  throw std::runtime_error(absl::StrCat(operation, ": ", core.Name(),
+                                        " belongs to an event loop that runs "
+                                        "in another thread; post it there with "
+                                        "CallSoonThreadSafe()"));
 }
 
 void DescribeAwaited(const FutureCore& core, std::string* out) {
@@ -175,9 +175,9 @@ CallbackId AnyTask::AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const {
   internal::FutureCore& core = Checked();
   internal::CheckThread(core, "AddDoneCallback");
   if (!internal::LoopIsOpen(core.loop())) {
-    throw std::runtime_error(
-        absl::StrCat("AddDoneCallback: the event loop of ", core.Name(),
-                     " is closed, nobody would call it"));
+    throw std::runtime_error(absl::StrCat("AddDoneCallback: the event loop of ",
+                                          core.Name(),
+                                          " is closed, nobody would call it"));
   }
   const uint64_t id = internal::NextCallbackId();
   auto* callback = new internal::DoneCallback(&core, id, std::move(f));

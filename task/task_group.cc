@@ -24,8 +24,8 @@ bool IsBaseError(const std::exception_ptr& error) {
 
 namespace internal {
 
-// A failure is handled on the loop, never inline: an eager task would cancel the
-// task that is creating it before that had its handle (A59).
+// A failure is handled on the loop, never inline: an eager task would cancel
+// the task that is creating it before that had its handle (A59).
 void GroupMember::OnDone(FutureCore& task) noexcept {
   if (!task.Failed()) {
     group_->Leave(this);
@@ -73,7 +73,8 @@ using internal::TaskCore;
 
 TaskGroup::~TaskGroup() {
   // Tasks are left only if the loop is closed: it sees to them.
-  for (GroupMember* member = first_; member != nullptr; member = member->next_) {
+  for (GroupMember* member = first_; member != nullptr;
+       member = member->next_) {
     member->group_ = nullptr;
     if (member->Linked()) member->task_->RemoveDone(member);
   }
@@ -95,7 +96,8 @@ bool TaskGroup::Accepts() const {
 void TaskGroup::ThrowRefused() const {
   throw std::runtime_error(
       exiting_ && !HasTasks()
-          ? "TaskGroup: it is finished; tasks are created while its body or one "
+          ? "TaskGroup: it is finished; tasks are created while its body or "
+            "one "
             "of its tasks runs"
           : "TaskGroup: it is shutting down, because a task or the body has "
             "failed or it was cancelled; no task can be added");
@@ -148,7 +150,8 @@ void TaskGroup::TaskFailed(GroupMember* member) noexcept {
 
 void TaskGroup::Abort() noexcept {
   aborting_ = true;
-  for (GroupMember* member = first_; member != nullptr; member = member->next_) {
+  for (GroupMember* member = first_; member != nullptr;
+       member = member->next_) {
     if (!member->task_->Done()) member->task_->Cancel("");
   }
 }

@@ -1,8 +1,9 @@
 // coil/task/task_group.h
 //
-// WithTaskGroup() runs a body that may start tasks in a TaskGroup, and returns when
-// all of them have ended: none outlives the scope. If one fails, the others and the
-// body are cancelled, and the errors are thrown together as an ExceptionGroup.
+// WithTaskGroup() runs a body that may start tasks in a TaskGroup, and returns
+// when all of them have ended: none outlives the scope. If one fails, the
+// others and the body are cancelled, and the errors are thrown together as an
+// ExceptionGroup.
 //
 // Example:
 //   coil::Co<int> Fetch(int id) { co_return id; }
@@ -15,23 +16,27 @@
 //         });
 //   }
 //
-// Ordering: the errors are in the order of time, that of the body last. A failure is
+// Ordering: the errors are in the order of time, that of the body last. A
+// failure is
 //   handled on the turn of the loop after it, never inside CreateTask().
-// Cancellation: an error of a task, or of the body, cancels all other tasks, and the
-//   body; CancelledError of a task by itself does not. A cancel from outside, in the
-//   body or while the group waits for its tasks, cancels the tasks; the group waits
-//   until all have ended, however often it is cancelled, and CancelledError is
-//   thrown. If there are errors they are thrown instead, and the cancel is delivered
-//   by the next await that blocks. What the group itself does to the body with
-//   Cancel() is taken back when it ends: CurrentTask().Cancelling() is as before,
-//   unless somebody else has cancelled meanwhile.
+// Cancellation: an error of a task, or of the body, cancels all other tasks,
+// and the
+//   body; CancelledError of a task by itself does not. A cancel from outside,
+//   in the body or while the group waits for its tasks, cancels the tasks; the
+//   group waits until all have ended, however often it is cancelled, and
+//   CancelledError is thrown. If there are errors they are thrown instead, and
+//   the cancel is delivered by the next await that blocks. What the group
+//   itself does to the body with Cancel() is taken back when it ends:
+//   CurrentTask().Cancelling() is as before, unless somebody else has cancelled
+//   meanwhile.
 // Threads: the loop's thread only.
-// Lifetime: an lvalue body is referred to, an rvalue is kept in the frame. The group
-//   lives as long as WithTaskGroup() runs: a reference to it may be given to its
-//   tasks and to nobody else. It can be neither copied nor moved.
+// Lifetime: an lvalue body is referred to, an rvalue is kept in the frame. The
+// group
+//   lives as long as WithTaskGroup() runs: a reference to it may be given to
+//   its tasks and to nobody else. It can be neither copied nor moved.
 //
-// Errors are always grouped, also a single one; only KeyboardInterrupt is thrown as
-// it is, and the errors that it displaces are reported.
+// Errors are always grouped, also a single one; only KeyboardInterrupt is
+// thrown as it is, and the errors that it displaces are reported.
 //
 // asyncio: TaskGroup (A58-A66), with 3.15's cancel().
 
@@ -75,10 +80,10 @@ class TaskGroup {
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
 
-  // Starts `co` as a task of the group, as coil::CreateTask() does. Allowed for as
-  // long as the body or another task of the group runs. Throws std::runtime_error
-  // when the group is finished or shutting down; the coroutine is disposed of then.
-  // asyncio: A59.
+  // Starts `co` as a task of the group, as coil::CreateTask() does. Allowed for
+  // as long as the body or another task of the group runs. Throws
+  // std::runtime_error when the group is finished or shutting down; the
+  // coroutine is disposed of then. asyncio: A59.
   template <class T>
   Task<T> CreateTask(
       Co<T> co, TaskOptions options = {},
@@ -105,8 +110,8 @@ class TaskGroup {
                       options, created);
   }
 
-  // Calls `f()`, which returns a Co, and runs that; the task owns `f`, so a lambda
-  // with captures is right here. `f` is not called if the group refuses.
+  // Calls `f()`, which returns a Co, and runs that; the task owns `f`, so a
+  // lambda with captures is right here. `f` is not called if the group refuses.
   template <class F>
     requires internal::IsCoroutineFunction<F>
   auto CreateTask(
@@ -124,19 +129,19 @@ class TaskGroup {
       Callable callable(std::forward<F>(f));
       return CreateTask(callable(), options, created);
     } else {
-      return Start<T>(new internal::GroupCallableTask<T, Callable>(
-                          loop(), std::forward<F>(f), created,
-                          options.eager_start),
-                      options);
+      return Start<T>(
+          new internal::GroupCallableTask<T, Callable>(
+              loop(), std::forward<F>(f), created, options.eager_start),
+          options);
     }
   }
 
-  // Ends the group early, without an error: cancels its tasks and its body, and lets
-  // WithTaskGroup() return as soon as they have ended. Callable from the body and
-  // from tasks of the group; no effect if the group ends already. If that cancels a
-  // body that was to return a value, there is none: WithTaskGroup() throws
-  // CancelledError then; let the body return Co<void> or a std::optional.
-  // asyncio: TaskGroup.cancel() of 3.15 (A60).
+  // Ends the group early, without an error: cancels its tasks and its body, and
+  // lets WithTaskGroup() return as soon as they have ended. Callable from the
+  // body and from tasks of the group; no effect if the group ends already. If
+  // that cancels a body that was to return a value, there is none:
+  // WithTaskGroup() throws CancelledError then; let the body return Co<void> or
+  // a std::optional. asyncio: TaskGroup.cancel() of 3.15 (A60).
   void Cancel();
 
   // ---- public interface ends here ----
@@ -179,7 +184,8 @@ class TaskGroup {
   internal::TaskCore* parent_;
   internal::GroupMember* first_ = nullptr;  // those that have not ended, oldest
   internal::GroupMember* last_ = nullptr;
-  internal::GroupMember* first_failed_ = nullptr;  // linked by next_, referenced
+  internal::GroupMember* first_failed_ =
+      nullptr;  // linked by next_, referenced
   internal::GroupMember* last_failed_ = nullptr;
   internal::GroupExit* exit_ = nullptr;  // where the parent waits for them
   std::exception_ptr base_error_;
@@ -192,7 +198,8 @@ class TaskGroup {
 
 namespace internal {
 
-// Waits until the group has no tasks; true if the parent was cancelled meanwhile.
+// Waits until the group has no tasks; true if the parent was cancelled
+// meanwhile.
 class GroupExit final : public LeafAwaiter<GroupExit> {
   using Wait = LeafBase::Wait;
 
@@ -244,8 +251,9 @@ COIL_LAMBDA_FRAMES_END
 
 }  // namespace internal
 
-// Runs `body(group)`, waits for the tasks that it started, and returns what the body
-// returned. The body returns Co<T>, or is a plain function that returns void or T.
+// Runs `body(group)`, waits for the tasks that it started, and returns what the
+// body returned. The body returns Co<T>, or is a plain function that returns
+// void or T.
 template <class B>
   requires std::is_invocable_v<B&, TaskGroup&>
 Co<internal::BodyResult<B, TaskGroup&>> WithTaskGroup(B&& body) {

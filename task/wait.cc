@@ -9,7 +9,9 @@
 
 namespace coil::internal {
 
-void WaitNode::OnDone(FutureCore& future) noexcept { wait_->FutureDone(future); }
+void WaitNode::OnDone(FutureCore& future) noexcept {
+  wait_->FutureDone(future);
+}
 
 TaskCore* WaitNode::Waiter() const { return wait_->task(); }
 

@@ -1,8 +1,8 @@
 // coil/task/wait.h
 //
-// Wait() waits for tasks and futures until all, the first, or the first error of
-// them is there, or until a time has passed, and says which are done. It cancels
-// nothing and throws no error of theirs.
+// Wait() waits for tasks and futures until all, the first, or the first error
+// of them is there, or until a time has passed, and says which are done. It
+// cancels nothing and throws no error of theirs.
 //
 // Example:
 //   coil::Co<size_t> DoneInASecond(std::vector<coil::Task<int>> tasks) {
@@ -16,13 +16,15 @@
 // Use Gather() for the results, AsCompleted() to handle each one as it is done,
 // Race() to keep the first and cancel the others.
 //
-// Ordering: `done` and `pending` are in the order of the arguments, each task once.
-//   They are as of the moment at which Wait() returns, so that with kFirstCompleted
-//   more than one may be done. If the condition holds from the start, Wait() returns
-//   without giving way.
+// Ordering: `done` and `pending` are in the order of the arguments, each task
+// once.
+//   They are as of the moment at which Wait() returns, so that with
+//   kFirstCompleted more than one may be done. If the condition holds from the
+//   start, Wait() returns without giving way.
 // Cancellation: thrown at once; the tasks are left alone.
 // Threads: the loop's thread only.
-// Lifetime: the handles that were given come back in the result. Errors do not count
+// Lifetime: the handles that were given come back in the result. Errors do not
+// count
 //   as retrieved.
 //
 // asyncio: wait (A71-A74).
@@ -67,7 +69,8 @@ template <class H>
 class WaitResult {
  public:
   WaitResult() = default;
-  WaitResult(std::vector<H> done_in, std::vector<H> pending_in, bool timed_out_in)
+  WaitResult(std::vector<H> done_in, std::vector<H> pending_in,
+             bool timed_out_in)
       : done(std::move(done_in)),
         pending(std::move(pending_in)),
         timed_out(timed_out_in) {}

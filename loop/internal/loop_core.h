@@ -109,8 +109,8 @@ class LoopCore {
   LoopCore(const LoopCore&) = delete;
   LoopCore& operator=(const LoopCore&) = delete;
 
-  // False once the loop is gone: a handle that may have outlived its loop asks before
-  // it looks there. Slow; `core` is compared only. Any thread.
+  // False once the loop is gone: a handle that may have outlived its loop asks
+  // before it looks there. Slow; `core` is compared only. Any thread.
   static bool Exists(const LoopCore* core) noexcept;
 
   // The loop that runs in this thread, or null. Not for coroutine bodies.

@@ -48,7 +48,10 @@ struct Trimmer {
   }
 };
 
-enum class Registered : bool { kNo, kYes, };
+enum class Registered : bool {
+  kNo,
+  kYes,
+};
 constinit thread_local Registered t_registered = Registered::kNo;
 
 void Register() {

@@ -106,9 +106,8 @@ void Listener::Fire() noexcept {
 
 void Listener::Report(int error, const char* message) noexcept {
   try {
-    ExceptionContext context(
-        absl::StrCat(message, "; it tries again in ",
-                     absl::FormatDuration(retry_)));
+    ExceptionContext context(absl::StrCat(message, "; it tries again in ",
+                                          absl::FormatDuration(retry_)));
     context.exception = std::make_exception_ptr(
         OsError(error, "accept", socket_.SockName().ToString()));
     context.handle = socket_.SockName().ToString();

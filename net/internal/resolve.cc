@@ -157,8 +157,7 @@ struct Unref {
 };
 using LookupPtr = std::unique_ptr<Lookup, Unref>;
 
-class LookupAwaiter final
-    : public coil::internal::LeafAwaiter<LookupAwaiter> {
+class LookupAwaiter final : public coil::internal::LeafAwaiter<LookupAwaiter> {
  public:
   explicit LookupAwaiter(Lookup& lookup) : lookup_(&lookup) {}
   LookupAwaiter(LookupAwaiter&& other) noexcept
@@ -207,9 +206,8 @@ void CheckHost(const std::string& host) {
   }
   // 253 characters, and perhaps a dot behind (RFC 1035).
   if (host.size() > 254) {
-    throw std::invalid_argument(
-        absl::StrCat("net: the name of a host has at most 253 bytes, not ",
-                     host.size()));
+    throw std::invalid_argument(absl::StrCat(
+        "net: the name of a host has at most 253 bytes, not ", host.size()));
   }
 }
 

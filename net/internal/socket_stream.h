@@ -86,9 +86,8 @@ class SocketStream final : public ByteStream,
 };
 
 // Waits until a stream is connected; gives the errno, zero if it is.
-class ConnectAwaiter final
-    : public coil::internal::LeafAwaiter<ConnectAwaiter>,
-      private ByteStream::WriteRequest {
+class ConnectAwaiter final : public coil::internal::LeafAwaiter<ConnectAwaiter>,
+                             private ByteStream::WriteRequest {
  public:
   explicit ConnectAwaiter(SocketStream& stream) : stream_(stream) {}
   ConnectAwaiter(ConnectAwaiter&& other) noexcept

@@ -178,9 +178,9 @@ void StreamCore::WriteEof() {
 
 void StreamCore::SetWriteLimits(size_t high, size_t low) {
   if (low > high) {
-    throw std::invalid_argument(absl::StrCat(
-        "StreamWriter::SetWriteBufferLimits: the low water mark (", low,
-        ") is not above the high one (", high, ")"));
+    throw std::invalid_argument(
+        absl::StrCat("StreamWriter::SetWriteBufferLimits: the low water mark (",
+                     low, ") is not above the high one (", high, ")"));
   }
   high_ = high;
   low_ = low;

@@ -200,8 +200,8 @@ class StreamCore final : public coil::internal::PoolAllocated,
   int read_error_ = 0;
   int write_error_ = 0;
 
-  uint32_t chunk_;      // how much to receive at once
-  uint32_t room_ = 0;   // how much was asked for last
+  uint32_t chunk_;     // how much to receive at once
+  uint32_t room_ = 0;  // how much was asked for last
   size_t limit_;
   ReadBuffer input_;
   ByteStream::ReadRequest* reader_ = nullptr;

@@ -1,10 +1,11 @@
 // coil/task/internal/group_member.h
 //
-// A task of a TaskGroup: its core has a place in the group, so that a task of a group
-// takes no more allocations than any other.
+// A task of a TaskGroup: its core has a place in the group, so that a task of a
+// group takes no more allocations than any other.
 //
 // Threads: the loop's thread only.
-// Lifetime: part of the task's core. The group lets go of it when the group dies, and
+// Lifetime: part of the task's core. The group lets go of it when the group
+// dies, and
 //   the task when it is done.
 
 #ifndef COIL_TASK_INTERNAL_GROUP_MEMBER_H_
@@ -25,8 +26,8 @@ namespace coil::internal {
 
 class GroupExit;
 
-// What a task of a group has beside: its place in the group, and, should it fail, its
-// turn on the loop.
+// What a task of a group has beside: its place in the group, and, should it
+// fail, its turn on the loop.
 class GroupMember final : public DoneNode, public Runnable {
  public:
   void OnDone(FutureCore& task) noexcept override;

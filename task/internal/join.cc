@@ -36,7 +36,8 @@ void Join::Suspend(PromiseBase* promise) noexcept {
   wait_ = Wait::kArmed;
   task_->SuspendOn(this, promise);
   if (first_ != nullptr) {
-    // A race that was decided before it began; a request waits for the next await.
+    // A race that was decided before it began; a request waits for the next
+    // await.
     CancelParts();
   } else if (task_->TakeMustCancel()) {
     // A request from before: this await blocks, so it is delivered here.

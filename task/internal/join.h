@@ -1,16 +1,18 @@
 // coil/task/internal/join.h
 //
-// Join is the wait of Gather, GatherSettled and Race: one task waits for several
-// futures, its parts, with one intrusive node for each of them. Nothing is
-// allocated but the array of the nodes, which the caller brings.
+// Join is the wait of Gather, GatherSettled and Race: one task waits for
+// several futures, its parts, with one intrusive node for each of them. Nothing
+// is allocated but the array of the nodes, which the caller brings.
 //
 //   Join join(task, nodes.get(), JoinUntil::kAllDone);
 //   for (auto& handle : handles) join.Add(handle.Checked());
-//   co_await std::move(join);        // throws the task's own cancel, nothing else
+//   co_await std::move(join);        // throws the task's own cancel, nothing
+//   else
 //
 // Ordering: a part that is done tells the join inside its completion; the task
 //   goes on in the next pass.
-// Cancellation: a cancel of the waiting task is passed on to all parts that are not
+// Cancellation: a cancel of the waiting task is passed on to all parts that are
+// not
 //   done, in order, at once; the wait goes on until they have ended.
 // Threads: the loop's thread only.
 // Lifetime: the parts are borrowed, the caller holds a handle to each of them.
@@ -33,10 +35,10 @@
 
 namespace coil::internal {
 
-// Cancels many futures, some of which may be tasks that wait in a FanOut in turn.
-// However deep they are nested, the stack does not grow: a FanOut that is entered
-// while another one works is put on top of a list, and the outermost call goes on
-// with it. The order is that of the recursion: depth first.
+// Cancels many futures, some of which may be tasks that wait in a FanOut in
+// turn. However deep they are nested, the stack does not grow: a FanOut that is
+// entered while another one works is put on top of a list, and the outermost
+// call goes on with it. The order is that of the recursion: depth first.
 class FanOut {
  public:
   FanOut(const FanOut&) = delete;
@@ -103,8 +105,8 @@ class FixedJoinNodes {
   void* get() { return nodes_; }
 
  private:
-  alignas(JoinNode) std::byte nodes_[(kCount == 0 ? 1 : kCount) *
-                                     sizeof(JoinNode)];
+  alignas(
+      JoinNode) std::byte nodes_[(kCount == 0 ? 1 : kCount) * sizeof(JoinNode)];
 };
 
 class Join final : public LeafBase, private FanOut {
@@ -130,7 +132,9 @@ class Join final : public LeafBase, private FanOut {
   }
 
   // The part that decided: the first that failed, or the first that was done.
-  FutureCore* First() const { return first_ == nullptr ? nullptr : first_->part_; }
+  FutureCore* First() const {
+    return first_ == nullptr ? nullptr : first_->part_;
+  }
   size_t FirstIndex() const { return static_cast<size_t>(first_ - nodes_); }
 
   // Nobody will read the errors of the parts, those to come included.

@@ -24,8 +24,8 @@ void ThrowValueMovedOut() {
 
 void ReportNeverAwaited(const PromiseBase& promise) noexcept {
   // While an exception unwinds, a coroutine that was made and not yet awaited
-  // is no mistake; nor is one that dies with a task that was cancelled before it
-  // began.
+  // is no mistake; nor is one that dies with a task that was cancelled before
+  // it began.
   if (std::uncaught_exceptions() != 0 || t_giving_up != 0) return;
   ExceptionContext context(absl::StrCat(
       "coroutine '", ShortFunctionName(promise.where.function_name()), "' (",

@@ -135,8 +135,8 @@ concept IsForeignAwaiter = !HasIntoAwaiter<A> && !IsLeafAwaiter<A> &&
                              a.await_resume();
                            };
 
-// Awaits a leaf awaiter that has a name and cannot be moved, which g++ 12 would do:
-// co_await AwaiterRef(leaf).
+// Awaits a leaf awaiter that has a name and cannot be moved, which g++ 12 would
+// do: co_await AwaiterRef(leaf).
 template <class A>
 class AwaiterRef {
  public:

@@ -13,16 +13,15 @@
 namespace coil::internal {
 namespace {
 
-// Ids are unique in the process. A thread takes a block of them at once, because a
-// locked instruction for each task would be seen.
+// Ids are unique in the process. A thread takes a block of them at once,
+// because a locked instruction for each task would be seen.
 constexpr uint32_t kIdBlock = 1024;
 std::atomic<uint32_t> g_next_block{0};
 constinit thread_local uint32_t t_next_id = 0;
 
 uint32_t NextId() {
   if (t_next_id % kIdBlock == 0) {
-    t_next_id =
-        g_next_block.fetch_add(1, std::memory_order_relaxed) * kIdBlock;
+    t_next_id = g_next_block.fetch_add(1, std::memory_order_relaxed) * kIdBlock;
   }
   return ++t_next_id;
 }
@@ -74,13 +73,7 @@ FutureCore::~FutureCore() {
   }
 }
 
-void FutureCore::AddDone(DoneNode* node) noexcept {
-  node->next_ = nullptr;
-  if (waiters_ == nullptr) {
-    waiters_ = node;
-    node->previous_ = node;
-    return;
-  }
+void FutureCore::AppendDone(DoneNode* node) noexcept {
   DoneNode* last = waiters_->previous_;
   last->next_ = node;
   node->previous_ = last;
@@ -174,7 +167,8 @@ bool TaskCore::Cancel(std::string_view message) {
       break;
     }
     if (next->Done() || next->state() == State::kFinished) {
-      // It has ended, and this task is about to be told: the request stays here.
+      // It has ended, and this task is about to be told: the request stays
+      // here.
       task->must_cancel_ = true;
       break;
     }
@@ -345,8 +339,9 @@ void TaskCore::OnLoopClose() noexcept {
     context.task = Describe();
     loop_->Report(context);
   }
-  // A task that is in the ready FIFO stays there, so the loop's reference is only
-  // dropped by Abandon(), when the FIFO is emptied; every task goes that way.
+  // A task that is in the ready FIFO stays there, so the loop's reference is
+  // only dropped by Abandon(), when the FIFO is emptied; every task goes that
+  // way.
   const bool queued = state_ == State::kScheduled;
   state_ = State::kRunning;  // what its destructors cancel or wake is not it
   DestroyChain();

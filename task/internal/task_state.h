@@ -39,8 +39,8 @@ inline void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
     ThrowNotAwaitable(core, task);
   }
 }
-// In debug mode, throws std::runtime_error if the loop of `core` runs in another
-// thread.
+// In debug mode, throws std::runtime_error if the loop of `core` runs in
+// another thread.
 void CheckThreadSlow(const FutureCore& core, const char* operation);
 inline void CheckThread(const FutureCore& core, const char* operation) {
   if (LoopCore::Current() != &core.loop()) [[unlikely]] {

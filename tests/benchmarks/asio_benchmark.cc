@@ -1,5 +1,5 @@
-// The workloads W1-W7 on asio's coroutines, from Debian's libasio-dev: the peer that
-// most C++ programs use today. Tagged manual: `//...` needs no asio.
+// The workloads W1-W7 on asio's coroutines, from Debian's libasio-dev: the peer
+// that most C++ programs use today. Tagged manual: `//...` needs no asio.
 
 #define ASIO_STANDALONE 1
 #define ASIO_HAS_CO_AWAIT 1

@@ -8,8 +8,8 @@
 #include "coil/task/gather.h"
 #include "coil/task/run.h"
 #include "coil/task/task.h"
-#include "coil/timers/sleep.h"
 #include "coil/tests/benchmarks/workload.h"
+#include "coil/timers/sleep.h"
 
 namespace coil::bench {
 namespace {

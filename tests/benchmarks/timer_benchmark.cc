@@ -8,9 +8,9 @@
 #include "coil/task/co.h"
 #include "coil/task/run.h"
 #include "coil/task/task.h"
+#include "coil/tests/benchmarks/workload.h"
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
-#include "coil/tests/benchmarks/workload.h"
 
 namespace coil::bench {
 namespace {

@@ -1,5 +1,5 @@
-// The workloads that libuv, which has callbacks and no tasks, can do: W3b, W6a, W6b,
-// W7a, W7b. From Debian's libuv1-dev; tagged manual.
+// The workloads that libuv, which has callbacks and no tasks, can do: W3b, W6a,
+// W6b, W7a, W7b. From Debian's libuv1-dev; tagged manual.
 
 #include <uv.h>
 

@@ -1,5 +1,6 @@
-// What the workloads of docs/benchmarks.md share: one benchmark iteration is a batch
-// of operations on a loop of its own, and the time of one operation is reported.
+// What the workloads of docs/benchmarks.md share: one benchmark iteration is a
+// batch of operations on a loop of its own, and the time of one operation is
+// reported.
 
 #ifndef COIL_TESTS_BENCHMARKS_WORKLOAD_H_
 #define COIL_TESTS_BENCHMARKS_WORKLOAD_H_
@@ -15,9 +16,9 @@ template <class Batch>
 void RunBatches(benchmark::State& state, int64_t operations, Batch batch) {
   for (auto _ : state) batch();
   state.SetItemsProcessed(state.iterations() * operations);
-  state.counters["op"] =
-      benchmark::Counter(static_cast<double>(state.iterations() * operations),
-                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["op"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * operations),
+      benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 // A generator that gives the same numbers in every run and for every peer.

@@ -57,6 +57,8 @@ def coil_snippets_test(name, sources, deps = []):
             # g++, about lambdas: for it the examples are not in the main file, because they keep the line numbers of their document.
             "-Wno-subobject-linkage",
             "-Wno-unknown-warning-option",
+            # In its namespace the main() of an example has no return of its own.
+            "-Wno-return-type",
         ],
         # Of abseil they may use whatever coil's headers bring along.
         features = ["-layering_check"],

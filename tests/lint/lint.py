@@ -290,6 +290,12 @@ def trivial_option_members(texts):
     return members
 
 
+def rate_limiters_of(text):
+    """Names of the variables that are rate limiters, whose Acquire() returns no guard."""
+    return set(re.findall(r'\bRateLimiter\s*>?\s*[&*]?\s+(\w+)', text) +
+               re.findall(r'\b(\w+)\s*=\s*std::make_(?:shared|unique)<(?:\w+::)*RateLimiter>', text))
+
+
 LITERALS = {'true', 'false', 'nullptr'}
 
 
@@ -534,7 +540,7 @@ def lint(root, paths):
         if not path.startswith(SHAPES_ALLOWED_IN):
             tokens = tokenize(text)
             if classify(tokens):
-                rate_limiters = set(re.findall(r'\bRateLimiter\s*[&*]?\s+(\w+)', text))
+                rate_limiters = rate_limiters_of(text)
                 check_shapes(tokens, findings, trivial_members, rate_limiters)
             elif 'co_await' in text:
                 findings.add(1, 'statement-expression', 'the brackets of this file do not pair, so it cannot be checked')
@@ -564,7 +570,7 @@ def check_samples(folder):
         if not classify(tokens):
             failures.append('%s: brackets do not pair' % name)
         check_shapes(tokens, findings, trivial_option_members([text]),
-                     set(re.findall(r'\bRateLimiter\s*[&*]?\s+(\w+)', text)))
+                     rate_limiters_of(text))
         found = {(line, rule) for line, rule, _ in findings.found}
         count += len(wanted)
         failures += ['%s:%d: %s was not found' % (name, n, rule) for n, rule in sorted(wanted - found)]

@@ -1,9 +1,11 @@
 #include "coil/loop/watchdog.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
-#include <future>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,19 +33,42 @@ void Watched(coil::EventLoop& loop) {
   loop.RunForever();
 }
 
+// A value that one thread leaves and another waits for. Not std::promise: that
+// waits in a bare system call, where ThreadSanitizer delivers no signal.
+template <class T>
+class Mailbox {
+ public:
+  void Put(T value) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!value_.has_value()) value_ = std::move(value);
+    changed_.notify_all();
+  }
+  T Await() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return value_.has_value(); });
+    return *value_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<T> value_;
+};
+
 // Blocks until the watchdog has reported, however long that takes.
 class Stall {
  public:
   Watchdog::Reporter Reporter() {
     return [this](const StallReport& report) {
-      if (reports_++ == 0) promise_.set_value(report);
+      ++reports_;
+      mailbox_.Put(report);
     };
   }
-  StallReport AwaitReport() { return promise_.get_future().get(); }
+  StallReport AwaitReport() { return mailbox_.Await(); }
   int Reports() const { return reports_; }
 
  private:
-  std::promise<StallReport> promise_;
+  Mailbox<StallReport> mailbox_;
   std::atomic<int> reports_{0};
 };
 
@@ -128,15 +153,14 @@ TEST(WatchdogTest, WithoutACaptureItReportsTheTimeAlone) {
 }
 
 TEST(WatchdogTest, WithoutAReporterItWritesADiagnostic) {
-  std::promise<std::string> promise;
-  DiagnosticSink before = SetDiagnosticSink([&](std::string_view message) {
-    promise.set_value(std::string(message));
-  });
+  Mailbox<std::string> mailbox;
+  DiagnosticSink before = SetDiagnosticSink(
+      [&](std::string_view message) { mailbox.Put(std::string(message)); });
   std::string message;
   {
     EventLoop loop;
     Watchdog watchdog(loop, {.threshold = kShort});
-    loop.CallSoon([&] { message = promise.get_future().get(); });
+    loop.CallSoon([&] { message = mailbox.Await(); });
     RunOnePass(loop);
   }
   SetDiagnosticSink(std::move(before));
@@ -147,13 +171,13 @@ TEST(WatchdogTest, WithoutAReporterItWritesADiagnostic) {
 
 TEST(WatchdogTest, EachStallIsReportedOnce) {
   EventLoop loop;
-  std::vector<std::promise<void>> reported(3);
+  std::vector<Mailbox<bool>> reported(3);
   std::atomic<size_t> reports{0};
   Watchdog watchdog(loop, {.threshold = kShort}, [&](const StallReport&) {
-    reported.at(reports++).set_value();
+    reported.at(reports++).Put(true);
   });
   for (size_t i = 0; i < 3; ++i) {
-    loop.CallSoon([&, i] { reported[i].get_future().get(); });
+    loop.CallSoon([&, i] { reported[i].Await(); });
     RunOnePass(loop);
   }
   EXPECT_EQ(watchdog.Stalls(), 3u);
@@ -161,14 +185,14 @@ TEST(WatchdogTest, EachStallIsReportedOnce) {
 
 TEST(WatchdogTest, ReporterThatThrowsDoesNotEndTheProgram) {
   EventLoop loop;
-  std::promise<void> reported;
+  Mailbox<bool> reported;
   CapturedDiagnostics diagnostics;
   {
     Watchdog watchdog(loop, {.threshold = kShort}, [&](const StallReport&) {
-      reported.set_value();
+      reported.Put(true);
       throw std::runtime_error("bad reporter");
     });
-    loop.CallSoon([&] { reported.get_future().get(); });
+    loop.CallSoon([&] { reported.Await(); });
     RunOnePass(loop);
   }
   EXPECT_NE(diagnostics.Text().find("bad reporter"), std::string::npos);

@@ -70,10 +70,11 @@ TEST_F(DebugServerTest, AnUnknownCommandSaysWhatThereIs) {
     DebugServer debug(Path());
     EXPECT_EQ(co_await Ask(Path(), "rm -rf"),
               "unknown command \"rm -rf\"; there are ps, pstree and dump\n");
-    // One that is too long is not answered.
-    const std::string answer =
-        co_await Ask(Path(), std::string(10000, 'x'));
-    EXPECT_EQ(answer, "");
+    // One that is too long is not answered, and harms nobody.
+    const Outcome<std::string> answer =
+        co_await Settle(Ask(Path(), std::string(10000, 'x')));
+    EXPECT_TRUE(!answer.Ok() || answer.Value().empty());
+    EXPECT_NE(co_await Ask(Path(), "ps"), "");
   });
 }
 
@@ -130,10 +131,11 @@ TEST_F(DebugServerTest, TheEnvironmentSwitchesItOn) {
     EXPECT_EQ(DebugServer::FromEnvironment(), nullptr);
     ::setenv("COIL_DEBUG_SOCKET", "0", 1);
     EXPECT_EQ(DebugServer::FromEnvironment(), nullptr);
-    const std::string pattern = std::string(std::getenv("TEST_TMPDIR") != nullptr
-                                                ? std::getenv("TEST_TMPDIR")
-                                                : ".") +
-                                "/debug-%p.sock";
+    const std::string pattern =
+        std::string(std::getenv("TEST_TMPDIR") != nullptr
+                        ? std::getenv("TEST_TMPDIR")
+                        : ".") +
+        "/debug-%p.sock";
     ::setenv("COIL_DEBUG_SOCKET", pattern.c_str(), 1);
     std::unique_ptr<DebugServer> debug = DebugServer::FromEnvironment();
     EXPECT_EQ(debug->Path(), Path());
@@ -173,8 +175,7 @@ Co<CommandResult> Ps(std::string arguments) {
     FILE* pipe = ::popen(command.c_str(), "re");
     if (pipe == nullptr) return result;
     std::array<char, 4096> buffer;
-    while (const size_t n =
-               ::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    while (const size_t n = ::fread(buffer.data(), 1, buffer.size(), pipe)) {
       result.output.append(buffer.data(), n);
     }
     const int status = ::pclose(pipe);
@@ -196,8 +197,7 @@ TEST_F(DebugServerTest, PsByPathAndByProcess) {
     EXPECT_EQ(tree.status, 0) << tree.output;
     EXPECT_NE(tree.output.find("vladimir"), std::string::npos) << tree.output;
     const CommandResult dump = co_await Ps("--dump " + Path());
-    EXPECT_NE(dump.output.find("created at"), std::string::npos)
-        << dump.output;
+    EXPECT_NE(dump.output.find("created at"), std::string::npos) << dump.output;
 
     DebugServer standard;
     const CommandResult by_pid = co_await Ps(std::to_string(::getpid()));

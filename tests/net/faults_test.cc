@@ -1,6 +1,5 @@
-// The rows of the failure catalogue that a first TCP stream can have: partial
-// calls, resets, closes under a waiter, exhaustion. A test is named after its
-// row.
+// Partial calls, resets, closes under a waiter, exhaustion; a test is named
+// after its row in the catalogue of failures.
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -19,7 +18,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/types/span.h"
 #include "coil/net/streams.h"
 #include "tests/net/net_testing.h"
 
@@ -369,8 +367,8 @@ TEST_F(ReliabilityT24, AcceptPausesForASecondAndResumes) {
                       address + ": Too many open files");
         exhausted = false;
         co_await Sleep(absl::Seconds(1));
-        EXPECT_TRUE(co_await Eventually(
-            [&] { return server.Connections() == 1; }));
+        EXPECT_TRUE(
+            co_await Eventually([&] { return server.Connections() == 1; }));
         EXPECT_EQ(peer.ReceiveExactly(8), "patience");
         peer.Close();
       },
@@ -442,8 +440,7 @@ TEST_F(ReliabilityT24, AllAreServedOnceDescriptorsAreFree) {
   RunNet([&]() -> Co<void> {
     EventLoop::Current().SetExceptionHandler([](const ExceptionContext&) {});
     rlimit tight = before;
-    tight.rlim_cur =
-        static_cast<rlim_t>(coil_testing::OpenDescriptors() + 20);
+    tight.rlim_cur = static_cast<rlim_t>(coil_testing::OpenDescriptors() + 20);
     ::setrlimit(RLIMIT_NOFILE, &tight);
     int served = 0;
     auto handler = [&](StreamReader reader, StreamWriter writer) -> Co<void> {
@@ -512,8 +509,7 @@ TEST_F(ReliabilityT29, ChurnLeavesNothing) {
         EXPECT_EQ(co_await reader.Read(1), "x");
       }
     }
-    EXPECT_TRUE(
-        co_await Eventually([&] { return server.Connections() == 0; }));
+    EXPECT_TRUE(co_await Eventually([&] { return server.Connections() == 0; }));
     EXPECT_EQ(coil_testing::OpenDescriptors(), before);
   });
 }
@@ -527,8 +523,8 @@ TEST_F(ReliabilityT31, APeerThatNeverReadsCostsABoundedAmount) {
     for (int i = 0; i < 50; ++i) {
       connections.push_back(std::make_unique<Connection>(UnixEnds()));
       // Half of them await Write(), half call WriteSoon() and Drain().
-      writers.push_back(CreateTask(
-          [i, writer = connections.back()->writer]() -> Co<void> {
+      writers.push_back(
+          CreateTask([i, writer = connections.back()->writer]() -> Co<void> {
             const std::string chunk(10000, 'x');
             for (;;) {
               if (i % 2 == 0) {
@@ -662,8 +658,8 @@ TEST_F(ReliabilityT46, NoSocketIsInherited) {
   RunNet([]() -> Co<void> {
     Server server = co_await StartServer(Echo, "127.0.0.1", 0);
     auto [reader, writer] = co_await OpenConnection("127.0.0.1", server.Port());
-    for (int fd : {server.Sockets()[0].Descriptor(),
-                   writer.Socket().Descriptor()}) {
+    for (int fd :
+         {server.Sockets()[0].Descriptor(), writer.Socket().Descriptor()}) {
       EXPECT_EQ(::fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     }
   });
@@ -700,16 +696,15 @@ TEST_F(ReliabilityT48, OneByteAtATimeAndRefusalsChangeNothing) {
           co_await OpenConnection("127.0.0.1", server.Port());
       std::string data;
       for (int i = 0; i < 2000; ++i) absl::StrAppend(&data, "line ", i, "\n");
-      Task<void> send =
-          CreateTask([&, writer = writer]() -> Co<void> {
-            co_await writer.Write(data.substr(0, 5000));
-            writer.WriteSoon(data.substr(5000, 5000));
-            const std::vector<std::string_view> pieces = {
-                std::string_view(data).substr(10000, 1),
-                std::string_view(data).substr(10001)};
-            co_await writer.Write(pieces);
-            writer.WriteEof();
-          });
+      Task<void> send = CreateTask([&, writer = writer]() -> Co<void> {
+        co_await writer.Write(data.substr(0, 5000));
+        writer.WriteSoon(data.substr(5000, 5000));
+        const std::vector<std::string_view> pieces = {
+            std::string_view(data).substr(10000, 1),
+            std::string_view(data).substr(10001)};
+        co_await writer.Write(pieces);
+        writer.WriteEof();
+      });
       std::string received;
       for (int i = 0; i < 700; ++i) received += co_await reader.ReadLine();
       received += co_await reader.ReadExactly(1000);
@@ -742,8 +737,8 @@ TEST_F(ReliabilityT49, ResetAfterEachByteOfARequest) {
       peer.Send(std::string_view(request).substr(0, n));
       co_await Turns(static_cast<int>(n % 4));
       peer.Reset();
-      EXPECT_TRUE(co_await Eventually(
-          [&] { return server.Connections() == 0; }));
+      EXPECT_TRUE(
+          co_await Eventually([&] { return server.Connections() == 0; }));
     }
     // Each ended with an error or, at the very end, an answer.
     EXPECT_LE(whole, 1);

@@ -28,8 +28,6 @@
 #include "absl/time/time.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
-#include "coil/loop/internal/socket_calls.h"
-#include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
 #include "coil/net/socket.h"
 #include "coil/net/streams.h"
@@ -40,6 +38,7 @@
 #include "coil/task/task.h"
 #include "coil/timers/sleep.h"
 #include "gtest/gtest.h"
+#include "tests/net/shims.h"
 
 namespace coil_testing {
 
@@ -157,8 +156,8 @@ inline coil::net::Socket RawListener(int backlog = 100) {
 
 // A blocking connection to a port of this machine.
 inline Peer ConnectTo(int port) {
-  Peer peer(CheckedFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
-                      "socket"));
+  Peer peer(
+      CheckedFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
   const coil::net::Address address =
       *coil::net::Address::FromNumeric("127.0.0.1", port);
   CheckedFd(::connect(peer.fd(), address.Data(), address.Size()), "connect");
@@ -174,10 +173,9 @@ struct TcpEnds {
     peer = ConnectTo(listener.SockName().Port());
     pollfd ready = {listener.Descriptor(), POLLIN, 0};
     ::poll(&ready, 1, -1);
-    const int fd =
-        CheckedFd(::accept4(listener.Descriptor(), nullptr, nullptr,
-                            SOCK_NONBLOCK | SOCK_CLOEXEC),
-                  "accept");
+    const int fd = CheckedFd(::accept4(listener.Descriptor(), nullptr, nullptr,
+                                       SOCK_NONBLOCK | SOCK_CLOEXEC),
+                             "accept");
     socket = coil::net::Socket::Adopt(fd);
     socket.SetOption(IPPROTO_TCP, TCP_NODELAY, 1);
   }
@@ -204,6 +202,7 @@ struct Connection {
   explicit Connection(size_t limit = coil::net::kDefaultLimit)
       : Connection(TcpEnds(), limit) {}
   template <class Ends>
+    requires requires(Ends& ends) { ends.socket; }
   explicit Connection(Ends ends, size_t limit = coil::net::kDefaultLimit)
       : peer(std::move(ends.peer)),
         streams(coil::net::MakeStreams(
@@ -292,49 +291,6 @@ coil::Co<std::string> ErrorOf(A awaitable) {
   }
   co_return text;
 }
-
-// System calls of sockets that a test replaces one by one. The calls that it
-// does not replace are real. While it lives it is in force.
-class SocketShim {
- public:
-  SocketShim() : table_(coil::internal::kRealSocketCalls), scope_(&table_) {}
-  coil::internal::SocketTable& table() { return table_; }
-
- private:
-  coil::internal::SocketTable table_;
-  coil::internal::ScopedSocketCalls scope_;
-};
-
-// The same for the other calls.
-class SystemShim {
- public:
-  SystemShim() : table_(coil::internal::kRealSyscalls), scope_(&table_) {}
-  coil::internal::SyscallTable& table() { return table_; }
-
- private:
-  coil::internal::SyscallTable table_;
-  coil::internal::ScopedSyscalls scope_;
-};
-
-// Level-triggered instead of edge-triggered: a shim that pretends that less was
-// there than is takes an edge away.
-class LevelTriggered {
- public:
-  LevelTriggered() {
-    shim_.table().epoll_ctl = [](int epfd, int op, int fd, epoll_event* event) {
-      epoll_event level = *event;
-      level.events &= ~static_cast<uint32_t>(EPOLLET);
-      // The descriptor that wakes the loop is never read.
-      const bool wake = (event->events & (EPOLLIN | EPOLLOUT)) == EPOLLIN &&
-                        (event->events & EPOLLET) != 0;
-      return coil::internal::kRealSyscalls.epoll_ctl(epfd, op, fd,
-                                                     wake ? event : &level);
-    };
-  }
-
- private:
-  SystemShim shim_;
-};
 
 }  // namespace coil_testing
 

@@ -69,8 +69,7 @@ TEST_F(ServerTest, TheHandlerMayBeALambdaWithCaptures) {
         co_await Yield();
         co_await writer.Write(*greeting);
       };
-      Server server =
-          co_await StartServer(std::move(handler), "127.0.0.1", 0);
+      Server server = co_await StartServer(std::move(handler), "127.0.0.1", 0);
       auto [reader, writer] =
           co_await OpenConnection("127.0.0.1", server.Port());
       EXPECT_EQ(co_await reader.ReadAll(), "a greeting that is long\n");
@@ -241,8 +240,8 @@ TEST_F(ServerTest, OnSocketsThatAreThereAlready) {
 
 TEST_F(ServerTest, OnAUnixSocket) {
   RunNet([]() -> Co<void> {
-    const Address name = Address::Unix(
-        "@coil-server-test-" + std::to_string(::getpid()));
+    const Address name =
+        Address::Unix("@coil-server-test-" + std::to_string(::getpid()));
     std::vector<Socket> sockets;
     sockets.emplace_back(AF_UNIX, SOCK_STREAM);
     sockets[0].Bind(name);
@@ -281,8 +280,9 @@ TEST_F(ServerTest, APortInUseIsAnErrorWithTheAddress) {
   RunNet([]() -> Co<void> {
     Server server = co_await StartServer(EchoLines, "127.0.0.1", 0);
     const std::string address = server.Sockets()[0].SockName().ToString();
-    auto start = [&] { return StartServer(EchoLines, "127.0.0.1",
-                                          server.Port()); };
+    auto start = [&] {
+      return StartServer(EchoLines, "127.0.0.1", server.Port());
+    };
     EXPECT_EQ(co_await ErrorOf(start()),
               "bind to " + address + ": Address already in use");
   });
@@ -313,9 +313,8 @@ TEST_F(ServerTest, BadOptionsNameTheRule) {
               "");
     EXPECT_EQ(co_await ErrorOf(StartServer(EchoLines, "127.0.0.1", 70000)),
               "Address: a port is from 0 to 65535, not 70000");
-    EXPECT_THROW(
-        (void)StartServer(EchoLines, std::vector<std::string>(), 0),
-        std::invalid_argument);
+    EXPECT_THROW((void)StartServer(EchoLines, std::vector<std::string>(), 0),
+                 std::invalid_argument);
     EXPECT_NE(co_await ErrorOf(StartServer(EchoLines, std::vector<Socket>())),
               "");
     std::vector<Socket> datagram;
@@ -330,8 +329,7 @@ TEST_F(ServerTest, StartsLaterIfAsked) {
     Server server = co_await StartServer(EchoLines, "127.0.0.1", 0,
                                          ServerOptions().StartServing(false));
     EXPECT_FALSE(server.IsServing());
-    EXPECT_NE(co_await ErrorOf(OpenConnection("127.0.0.1", server.Port())),
-              "");
+    EXPECT_NE(co_await ErrorOf(OpenConnection("127.0.0.1", server.Port())), "");
     server.StartServing();
     server.StartServing();
     EXPECT_TRUE(server.IsServing());
@@ -354,8 +352,7 @@ TEST_F(ServerTest, CloseKeepsConnectionsAndTwiceIsFine) {
     server.Close();
     server.Close();
     EXPECT_FALSE(server.IsServing());
-    EXPECT_NE(co_await ErrorOf(OpenConnection("127.0.0.1", server.Port())),
-              "");
+    EXPECT_NE(co_await ErrorOf(OpenConnection("127.0.0.1", server.Port())), "");
     co_await writer.Write("y\n");
     EXPECT_EQ(co_await reader.ReadLine(), "y\n");
   });

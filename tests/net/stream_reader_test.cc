@@ -450,8 +450,7 @@ TEST_F(StreamReaderTest, ASecondReaderNamesTheRule) {
     co_await Turns();
     const std::string rule =
         "StreamReader: another task is already waiting to read from " +
-        c.writer.PeerName().ToString() +
-        "; a stream has one reader at a time";
+        c.writer.PeerName().ToString() + "; a stream has one reader at a time";
     EXPECT_EQ(co_await ErrorOf(c.reader.Read(10)), rule);
     EXPECT_EQ(co_await ErrorOf(c.reader.ReadLine()), rule);
     EXPECT_EQ(co_await ErrorOf(c.reader.Peek()), rule);

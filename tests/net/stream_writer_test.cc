@@ -24,8 +24,8 @@ using coil_testing::RunNet;
 using coil_testing::ShrinkBuffers;
 using coil_testing::SocketShim;
 using coil_testing::TcpEnds;
-using coil_testing::UnixEnds;
 using coil_testing::Turns;
+using coil_testing::UnixEnds;
 
 class StreamWriterTest : public NetTest {};
 
@@ -574,9 +574,9 @@ TEST_F(StreamWriterTest, AWaitingWriteIsDescribed) {
     Task<void> write = CreateTask(c.writer.Write("tail"));
     co_await Turns();
     const std::string dump = DumpTasks();
-    EXPECT_NE(dump.find("room to send 4 bytes to " +
-                        c.writer.PeerName().ToString()),
-              std::string::npos)
+    EXPECT_NE(
+        dump.find("room to send 4 bytes to " + c.writer.PeerName().ToString()),
+        std::string::npos)
         << dump;
     write.Cancel();
   });

@@ -40,8 +40,9 @@ TEST_F(StreamsTest, EchoThroughBothEnds) {
     auto [reader, writer] = co_await OpenConnection("127.0.0.1", server.Port());
     for (size_t size : {1, 100, 10000, 1000000}) {
       const std::string message(size, 'm');
-      Task<void> write = CreateTask(
-          [&, writer = writer]() -> Co<void> { co_await writer.Write(message); });
+      Task<void> write = CreateTask([&, writer = writer]() -> Co<void> {
+        co_await writer.Write(message);
+      });
       EXPECT_TRUE(co_await reader.ReadExactly(size) == message);
       co_await write;
     }
@@ -97,8 +98,8 @@ TEST_F(StreamsTest, WhatCannotBeAHostNamesTheRule) {
               "Address: a port is from 0 to 65535, not -1");
     EXPECT_EQ(co_await ErrorOf(OpenConnection(Address())),
               "OpenConnection: the address is empty");
-    EXPECT_EQ(co_await ErrorOf(OpenConnection("127.0.0.1", 80,
-                                              ConnectOptions().Limit(0))),
+    EXPECT_EQ(co_await ErrorOf(
+                  OpenConnection("127.0.0.1", 80, ConnectOptions().Limit(0))),
               "net: the limit of a stream is at least 1");
     EXPECT_EQ(co_await ErrorOf(OpenConnection(
                   "127.0.0.1", 80, ConnectOptions().Family(AF_INET6))),
@@ -369,7 +370,9 @@ class Mirror final : public ByteStream {
     data_.erase(0, n);
     return IoResult::Bytes(n);
   }
-  void StartRead(ReadRequest& request) noexcept override { waiting_ = &request; }
+  void StartRead(ReadRequest& request) noexcept override {
+    waiting_ = &request;
+  }
   bool CancelRead() noexcept override {
     waiting_ = nullptr;
     return true;
@@ -403,8 +406,7 @@ TEST_F(StreamsTest, AByteStreamOfTheUser) {
   const SimulationOptions simulation;
   RunNet(
       [&]() -> Co<void> {
-        auto [reader, writer] =
-            MakeStreams(std::make_unique<Mirror>(&closed));
+        auto [reader, writer] = MakeStreams(std::make_unique<Mirror>(&closed));
         Task<std::string> line = CreateTask(reader.ReadLine());
         co_await Turns();
         co_await writer.Write("hel");

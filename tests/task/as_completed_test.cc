@@ -220,7 +220,8 @@ TEST(AsCompletedTest, TenThousandTasks) {
   coil::Run(main, kVirtual);
 }
 
-// ---- several callers -----------------------------------------------------------
+// ---- several callers
+// -----------------------------------------------------------
 
 TEST(AsCompletedTest, CallersAreServedInTheirOrder) {
   auto main = []() -> Co<void> {
@@ -236,8 +237,8 @@ TEST(AsCompletedTest, CallersAreServedInTheirOrder) {
     Task<void> b = CreateTask(consumer("b"));
     co_await a;
     co_await b;
-    EXPECT_EQ(order, (std::vector<std::string>{"a2", "b3", "a1", "aend",
-                                               "bend"}));
+    EXPECT_EQ(order,
+              (std::vector<std::string>{"a2", "b3", "a1", "aend", "bend"}));
   };
   coil::Run(main, kVirtual);
 }
@@ -262,7 +263,8 @@ TEST(AsCompletedTest, MoreCallersThanTasksAllEnd) {
   coil::Run(main, kVirtual);
 }
 
-// ---- cancellation --------------------------------------------------------------
+// ---- cancellation
+// --------------------------------------------------------------
 
 TEST(AsCompletedCancelTest, ACancelledNextHasTakenNothing) {
   auto main = []() -> Co<void> {
@@ -279,12 +281,15 @@ TEST(AsCompletedCancelTest, ACancelledNextHasTakenNothing) {
   coil::Run(main, kVirtual);
 }
 
-TEST(AsCompletedCancelTest, InTheTurnOfTheCompletionTheTaskGoesToTheNextCaller) {
+TEST(AsCompletedCancelTest,
+     InTheTurnOfTheCompletionTheTaskGoesToTheNextCaller) {
   auto main = []() -> Co<void> {
     Future<int> a;
     Future<int> b;
     auto range = AsCompleted(std::vector<Future<int>>{a, b});
-    auto next = [&]() -> Co<int> { co_return (co_await range.Next())->Result(); };
+    auto next = [&]() -> Co<int> {
+      co_return (co_await range.Next())->Result();
+    };
     Task<int> first = CreateTask(next());
     Task<int> second = CreateTask(next());
     co_await Yield();
@@ -304,7 +309,8 @@ TEST(AsCompletedCancelTest, WhatIsReturnedComesFirstAgain) {
     Future<int> a;
     Future<int> b;
     auto range = AsCompleted(std::vector<Future<int>>{b, a});
-    Task<void> waiting = CreateTask([&]() -> Co<void> { co_await range.Next(); });
+    Task<void> waiting =
+        CreateTask([&]() -> Co<void> { co_await range.Next(); });
     co_await Yield();
     a.SetResult(1);
     b.SetResult(2);
@@ -316,7 +322,8 @@ TEST(AsCompletedCancelTest, WhatIsReturnedComesFirstAgain) {
   coil::Run(main, kVirtual);
 }
 
-// ---- timeout -------------------------------------------------------------------
+// ---- timeout
+// -------------------------------------------------------------------
 
 TEST(AsCompletedTimeoutTest, NextThrowsAndTheTasksRunOn) {
   auto main = []() -> Co<void> {
@@ -397,7 +404,8 @@ TEST(AsCompletedTimeoutTest, ZeroAndNegativeStillGiveWhatIsDone) {
   }
 }
 
-TEST(AsCompletedTimeoutTest, CancelInTheTurnOfTheTimeoutLeavesTheErrorToTheNext) {
+TEST(AsCompletedTimeoutTest,
+     CancelInTheTurnOfTheTimeoutLeavesTheErrorToTheNext) {
   auto main = []() -> Co<void> {
     Future<int> future;
     Task<void> first;
@@ -429,7 +437,8 @@ TEST(AsCompletedTimeoutTest, TheTimerIsGoneOnceAllAreDone) {
   coil::Run(main, kVirtual);
 }
 
-// ---- lifetime and misuse -------------------------------------------------------
+// ---- lifetime and misuse
+// -------------------------------------------------------
 
 TEST(AsCompletedTest, RangeThatIsDestroyedTellsThoseWhoWait) {
   auto main = []() -> Co<void> {

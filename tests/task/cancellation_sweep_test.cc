@@ -29,9 +29,9 @@
 #include "coil/task/task_group.h"
 #include "coil/task/wait.h"
 #include "coil/task/with.h"
+#include "coil/tests/task/sweep_scenario.h"
 #include "coil/timers/sleep.h"
 #include "gtest/gtest.h"
-#include "sweep_scenario.h"
 
 namespace coil {
 namespace {

@@ -7,7 +7,6 @@
 
 #include "coil/loop/event_loop.h"
 #include "coil/sync/event.h"
-#include "coil/sync/semaphore.h"
 #include "coil/task/co.h"
 #include "coil/task/errors.h"
 #include "coil/task/gather.h"
@@ -15,12 +14,12 @@
 #include "coil/task/task.h"
 #include "coil/task/task_group.h"
 #include "coil/task/with.h"
+#include "coil/tests/task/sweep_scenario.h"
 #include "coil/timers/interval.h"
 #include "coil/timers/rate_limiter.h"
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
 #include "gtest/gtest.h"
-#include "sweep_scenario.h"
 
 namespace coil {
 namespace {

@@ -1,5 +1,5 @@
-// What the tests of the combinators share: a virtual clock, coroutines that behave in
-// some way, and a record of the errors that nobody has received.
+// What the tests of the combinators share: a virtual clock, coroutines that
+// behave in some way, and a record of the errors that nobody has received.
 
 #ifndef COIL_TESTS_TASK_COMBINATORS_H_
 #define COIL_TESTS_TASK_COMBINATORS_H_
@@ -36,8 +36,8 @@ inline Co<int> FailAfter(int seconds, std::string what) {
   throw std::runtime_error(what);
 }
 
-// Runs for an hour; counts how often it is cancelled, and needs `cleanup` seconds
-// after the first time.
+// Runs for an hour; counts how often it is cancelled, and needs `cleanup`
+// seconds after the first time.
 inline Co<int> CleansUp(int cleanup, int* cancels) {
   bool cancelled = false;
   try {

@@ -1,5 +1,6 @@
-// The combinators under seeded simulation: time is virtual, the order of the ready
-// tasks is shuffled by the seed. Rows T10, T12 and T16 of the reliability catalogue.
+// The combinators under seeded simulation: time is virtual, the order of the
+// ready tasks is shuffled by the seed. Rows T10, T12 and T16 of the reliability
+// catalogue.
 
 #include <cstdint>
 #include <functional>
@@ -32,7 +33,8 @@ absl::Duration Ms(uint64_t n) {
   return absl::Milliseconds(static_cast<int64_t>(n));
 }
 
-// ---- T10 -------------------------------------------------------------------------
+// ---- T10
+// -------------------------------------------------------------------------
 
 // When each thing happens, in ticks of a millisecond.
 struct Times {
@@ -180,8 +182,8 @@ const NamedSubject kSubjects[] = {
     {"GroupUnderATimeout", GroupUnderATimeout},
 };
 
-// A cancel that was accepted is delivered: by the combinator, or by the await after
-// it. One that was refused leaves no trace.
+// A cancel that was accepted is delivered: by the combinator, or by the await
+// after it. One that was refused leaves no trace.
 Co<void> CheckOneOutcome(const NamedSubject& subject, Times t) {
   const size_t before = AllTasks().size();
   bool passed = false;
@@ -218,11 +220,10 @@ TEST(ReliabilityT10, FinishTimeoutAndCancelInOneTickHaveOneOutcome) {
         const Times t = {.finish = 9 + random.Below(3),
                          .cancel = 9 + random.Below(3),
                          .timeout = 9 + random.Below(3)};
-        SCOPED_TRACE(std::string(subject.name) + " seed " +
-                     std::to_string(seed) + " finish " +
-                     std::to_string(t.finish) + " cancel " +
-                     std::to_string(t.cancel) + " timeout " +
-                     std::to_string(t.timeout));
+        SCOPED_TRACE(
+            std::string(subject.name) + " seed " + std::to_string(seed) +
+            " finish " + std::to_string(t.finish) + " cancel " +
+            std::to_string(t.cancel) + " timeout " + std::to_string(t.timeout));
         co_await CheckOneOutcome(subject, t);
         if (testing::Test::HasFailure()) co_return;
       }
@@ -232,7 +233,8 @@ TEST(ReliabilityT10, FinishTimeoutAndCancelInOneTickHaveOneOutcome) {
   }
 }
 
-// ---- T12: Race loses no item -----------------------------------------------------
+// ---- T12: Race loses no item
+// -----------------------------------------------------
 
 TEST(ReliabilityT12, RaceOfQueuesAndTimeLosesNoItem) {
   for (uint64_t seed = 1; seed <= 500; ++seed) {
@@ -287,7 +289,8 @@ TEST(ReliabilityT12, RaceOfQueuesAndTimeLosesNoItem) {
   }
 }
 
-// ---- T16 -------------------------------------------------------------------------
+// ---- T16
+// -------------------------------------------------------------------------
 
 // A tree of groups, gathers and races in which everything goes wrong at random.
 class Chaos {

@@ -1,5 +1,5 @@
-// T9 for the combinators: each scenario is cancelled wherever one of its tasks waits,
-// and again during the cleanup; nothing is lost and nothing is left.
+// T9 for the combinators: each scenario is cancelled wherever one of its tasks
+// waits, and again during the cleanup; nothing is lost and nothing is left.
 
 #include <memory>
 #include <optional>
@@ -103,7 +103,8 @@ TEST(ReliabilityT9, Wait) {
   auto scenario = [](SweepRun& run) -> Co<void> {
     auto slots = Slots(run, 1);
     std::vector<Task<int>> tasks;
-    for (int i = 0; i < 3; ++i) tasks.push_back(CreateTask(Worker(slots.get())));
+    for (int i = 0; i < 3; ++i)
+      tasks.push_back(CreateTask(Worker(slots.get())));
     const WaitOptions first = {.return_when = ReturnWhen::kFirstCompleted};
     WaitResult<Task<int>> result = co_await Wait(tasks, first);
     const WaitOptions late = {.timeout = absl::Milliseconds(1500)};
@@ -200,7 +201,8 @@ TEST(ReliabilityT17, CombinatorsThatAreDestroyedWhereTheyStand) {
     const WaitOptions options = {.timeout = absl::Seconds(1)};
     co_await Wait(options, older);
   };
-  // The errors of what was gathered have no reader once the reader is destroyed.
+  // The errors of what was gathered have no reader once the reader is
+  // destroyed.
   const SweepOptions options = SweepOptions().Seeds(2).AllowReports();
   EXPECT_GT(ForEachDestructionPoint(scenario, options).points, 10u);
 }

@@ -21,7 +21,8 @@
 namespace coil {
 namespace {
 
-// A queue of ints, as small as can be: what is tested is how Race treats its grants.
+// A queue of ints, as small as can be: what is tested is how Race treats its
+// grants.
 class Items {
  public:
   class GetAwaiter final : public internal::LeafAwaiter<GetAwaiter> {
@@ -96,10 +97,9 @@ TEST(RaceTest, VoidIsMonostateAndReferencesAreWrapped) {
     int x = 1;
     auto ref = [&]() -> Co<int&> { co_return x; };
     auto result = co_await Race(ref(), Pause(1));
-    static_assert(
-        std::is_same_v<decltype(result),
-                       std::variant<std::reference_wrapper<int>,
-                                    std::monostate>>);
+    static_assert(std::is_same_v<
+                  decltype(result),
+                  std::variant<std::reference_wrapper<int>, std::monostate>>);
     std::get<0>(result).get() = 5;
     EXPECT_EQ(x, 5);
     auto other = co_await Race(Pause(1), After(2, 1));
@@ -132,8 +132,8 @@ TEST(RaceTest, LosersAreCancelledAndAwaited) {
   auto main = []() -> Co<void> {
     const LoopTime start = EventLoop::Current().Now();
     int cancels = 0;
-    auto result =
-        co_await Race(CleansUp(5, &cancels), After(1, 1), CleansUp(2, &cancels));
+    auto result = co_await Race(CleansUp(5, &cancels), After(1, 1),
+                                CleansUp(2, &cancels));
     EXPECT_EQ(result.index(), 1u);
     EXPECT_EQ(cancels, 2);
     EXPECT_EQ(SecondsSince(start), 6);
@@ -261,8 +261,8 @@ TEST(RaceTest, FutureThatLosesIsCancelled) {
   coil::Run(main, kVirtual);
 }
 
-// The race hears of the end first, and cancels a task that is still suspended on what
-// has ended: the request must not get lost there.
+// The race hears of the end first, and cancels a task that is still suspended
+// on what has ended: the request must not get lost there.
 template <class Awaited>
 Co<int> AwaitsThenSleeps(Awaited awaited, bool* cancelled) {
   co_await Yield();
@@ -309,7 +309,8 @@ TEST(RaceTest, LoserThatAwaitsTheWinningFutureIsCancelledToo) {
   coil::Run(main, kVirtual);
 }
 
-// ---- nothing is lost -----------------------------------------------------------
+// ---- nothing is lost
+// -----------------------------------------------------------
 
 TEST(RaceItemTest, ItemGoesToTheWinner) {
   auto main = []() -> Co<void> {
@@ -326,7 +327,8 @@ TEST(RaceItemTest, ItemGoesToTheWinner) {
 TEST(RaceItemTest, ItemThatComesInTheTurnOfTheTimeoutStaysInTheQueue) {
   auto main = []() -> Co<void> {
     Items items;
-    // The timer of the sleep fires first, then the item is granted, in one turn.
+    // The timer of the sleep fires first, then the item is granted, in one
+    // turn.
     Task<std::variant<std::monostate, int>> race =
         CreateTask(Race(Sleep(absl::Seconds(1)), items.Get()));
     co_await Yield();
@@ -430,7 +432,8 @@ TEST(RaceItemTest, CancelInTheTurnOfTheEndReturnsTheResultAndStaysPending) {
   coil::Run(main, kVirtual);
 }
 
-// ---- cancellation --------------------------------------------------------------
+// ---- cancellation
+// --------------------------------------------------------------
 
 TEST(RaceCancelTest, CancelsAndAwaitsAll) {
   auto main = []() -> Co<void> {
@@ -509,7 +512,8 @@ TEST(RaceTest, DeepNestingEndsAndIsCancelledWithoutRecursion) {
   coil::Run(main, kVirtual);
 }
 
-// ---- misuse ------------------------------------------------------------------
+// ---- misuse
+// ------------------------------------------------------------------
 
 TEST(RaceTest, RefusesBeforeAnythingIsStarted) {
   auto main = []() -> Co<void> {

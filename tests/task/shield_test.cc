@@ -253,7 +253,8 @@ TEST(ShieldTest, LoopThatIsClosedMeanwhileLetsGoOfAll) {
   EXPECT_EQ(tracker.use_count(), 1);
 }
 
-// ---- CancelAndWait -------------------------------------------------------------
+// ---- CancelAndWait
+// -------------------------------------------------------------
 
 TEST(CancelAndWaitTest, CancelsAndWaitsForTheEnd) {
   auto main = []() -> Co<void> {

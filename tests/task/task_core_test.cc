@@ -1,4 +1,5 @@
-// What everything else rests on: awaiting, tasks, cancellation, order, the stack.
+// What everything else rests on: awaiting, tasks, cancellation, order, the
+// stack.
 
 #include <stdexcept>
 #include <string>
@@ -176,7 +177,8 @@ TEST(TaskTest, LoopIsClosedWithReadyAndSuspendedTasks) {
   int destroyed = 0;
   struct Counted {
     explicit Counted(int* count) : count(count) {}
-    Counted(Counted&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
+    Counted(Counted&& other) noexcept
+        : count(std::exchange(other.count, nullptr)) {}
     ~Counted() {
       if (count != nullptr) ++*count;
     }

@@ -1,5 +1,5 @@
-// The cancellation of a TaskGroup: from outside, by an error, by Cancel(), and all of
-// them together. asyncio's rows A60 to A62, A65 and A66.
+// The cancellation of a TaskGroup: from outside, by an error, by Cancel(), and
+// all of them together. asyncio's rows A60 to A62, A65 and A66.
 
 #include <memory>
 #include <optional>
@@ -27,7 +27,8 @@ bool IsGroup(const std::exception_ptr& error) {
   }
 }
 
-// ---- from outside ----------------------------------------------------------------
+// ---- from outside
+// ----------------------------------------------------------------
 
 TEST(TaskGroupCancelTest, InTheBodyCancelsAndAwaitsTheTasks) {
   auto main = []() -> Co<void> {
@@ -61,9 +62,8 @@ TEST(TaskGroupCancelTest, WhileExitingCancelsAndAwaitsTheTasks) {
     const LoopTime start = EventLoop::Current().Now();
     int cancels = 0;
     Task<void> task = CreateTask([&]() -> Co<void> {
-      co_await WithTaskGroup([&](TaskGroup& group) {
-        group.CreateTask(CleansUp(5, &cancels));
-      });
+      co_await WithTaskGroup(
+          [&](TaskGroup& group) { group.CreateTask(CleansUp(5, &cancels)); });
       ADD_FAILURE() << "must not return";
     });
     co_await Sleep(absl::Seconds(1));
@@ -86,9 +86,8 @@ TEST(TaskGroupCancelTest, RepeatedCancelsDoNotLeaveEarly) {
     const LoopTime start = EventLoop::Current().Now();
     int cancels = 0;
     Task<void> task = CreateTask([&]() -> Co<void> {
-      co_await WithTaskGroup([&](TaskGroup& group) {
-        group.CreateTask(CleansUp(10, &cancels));
-      });
+      co_await WithTaskGroup(
+          [&](TaskGroup& group) { group.CreateTask(CleansUp(10, &cancels)); });
     });
     for (int i = 0; i < 5; ++i) {
       co_await Sleep(absl::Seconds(1));
@@ -223,7 +222,8 @@ TEST(TaskGroupCancelTest, ReachesTheTasksOfNestedGroups) {
   coil::Run(main, kVirtual);
 }
 
-// ---- together with errors ----------------------------------------------------------
+// ---- together with errors
+// ----------------------------------------------------------
 
 TEST(TaskGroupCancelTest, ErrorsWinAndTheNextAwaitIsCancelled) {
   auto main = []() -> Co<void> {
@@ -342,7 +342,8 @@ TEST(TaskGroupCancelTest, TheCountIsRestoredAfterAFailure) {
       counts.push_back(CurrentTask().Cancelling());
     });
     Outcome<void> outcome = co_await Settle(task);
-    // The count stays; as in asyncio the request is renewed together with the errors.
+    // The count stays; as in asyncio the request is renewed together with the
+    // errors.
     EXPECT_EQ(counts, (std::vector<int>{1, 2, 1}));
     EXPECT_TRUE(outcome.Cancelled());
   };
@@ -351,8 +352,8 @@ TEST(TaskGroupCancelTest, TheCountIsRestoredAfterAFailure) {
 
 TEST(TaskGroupCancelTest, BodyThatSwallowsTheInternalCancelStillGetsTheError) {
   auto main = []() -> Co<void> {
-    Outcome<int> outcome = co_await Settle(
-        WithTaskGroup([](TaskGroup& group) -> Co<int> {
+    Outcome<int> outcome =
+        co_await Settle(WithTaskGroup([](TaskGroup& group) -> Co<int> {
           group.CreateTask(FailAfter(1, "no"));
           try {
             co_await Sleep(absl::Hours(1));
@@ -367,7 +368,8 @@ TEST(TaskGroupCancelTest, BodyThatSwallowsTheInternalCancelStillGetsTheError) {
   coil::Run(main, kVirtual);
 }
 
-// ---- a task that is cancelled ------------------------------------------------------
+// ---- a task that is cancelled
+// ------------------------------------------------------
 
 TEST(TaskGroupCancelTest, TaskCancelledByItselfIsIgnored) {
   auto main = []() -> Co<void> {
@@ -392,8 +394,8 @@ TEST(TaskGroupCancelTest, TaskCancelledByItselfIsIgnored) {
 TEST(TaskGroupCancelTest, BodyThatAwaitsACancelledTaskIsCancelled) {
   auto main = []() -> Co<void> {
     Task<int> sibling;
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
           sibling = group.CreateTask(After(9, 1));
           Task<int> task = group.CreateTask(After(9, 1));
           co_await Sleep(absl::Seconds(1));
@@ -407,7 +409,8 @@ TEST(TaskGroupCancelTest, BodyThatAwaitsACancelledTaskIsCancelled) {
   coil::Run(main, kVirtual);
 }
 
-// ---- Cancel() ----------------------------------------------------------------------
+// ---- Cancel()
+// ----------------------------------------------------------------------
 
 TEST(TaskGroupStopTest, FromTheBodyEndsWithoutAnError) {
   auto main = []() -> Co<void> {
@@ -524,8 +527,8 @@ TEST(TaskGroupStopTest, ErrorsOfTheTasksAreThrownAllTheSame) {
       }
       throw std::runtime_error("cleanup");
     };
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
           group.CreateTask(fails_when_cancelled());
           co_await Yield();
           co_await Yield();
@@ -540,8 +543,8 @@ TEST(TaskGroupStopTest, ErrorsOfTheTasksAreThrownAllTheSame) {
 
 TEST(TaskGroupStopTest, BodyErrorAfterCancelIsThrown) {
   auto main = []() -> Co<void> {
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([](TaskGroup& group) -> Co<void> {
           group.Cancel();
           throw std::runtime_error("body");
           co_return;
@@ -607,7 +610,8 @@ TEST(TaskGroupStopTest, CancelFromOutsideInTheBodyAndCancelTogether) {
 }
 
 // gh-155418: an eager task cancels the group before it has joined it.
-TEST(TaskGroupStopTest, EagerTaskThatCancelsTheGroupAndThenSuspendsIsCancelled) {
+TEST(TaskGroupStopTest,
+     EagerTaskThatCancelsTheGroupAndThenSuspendsIsCancelled) {
   auto main = []() -> Co<void> {
     const LoopTime start = EventLoop::Current().Now();
     Task<void> eager;
@@ -655,9 +659,8 @@ TEST(TaskGroupStopTest, OfTheOuterGroupEndsTheInnerOne) {
         outer.Cancel();
       };
       outer.CreateTask(stopper());
-      co_await WithTaskGroup([&](TaskGroup& inner) {
-        inner.CreateTask(CleansUp(4, &cancels));
-      });
+      co_await WithTaskGroup(
+          [&](TaskGroup& inner) { inner.CreateTask(CleansUp(4, &cancels)); });
       after_inner = true;
     });
     EXPECT_FALSE(after_inner);
@@ -680,7 +683,8 @@ TEST(TaskGroupStopTest, AddsNothingOnceItEnds) {
   coil::Run(main, kVirtual);
 }
 
-// ---- the loop is closed --------------------------------------------------------------
+// ---- the loop is closed
+// --------------------------------------------------------------
 
 TEST(TaskGroupTest, LoopThatIsClosedMeanwhileLetsGoOfAll) {
   auto tracker = std::make_shared<int>(0);
@@ -691,11 +695,12 @@ TEST(TaskGroupTest, LoopThatIsClosedMeanwhileLetsGoOfAll) {
       auto child = [](std::shared_ptr<int>) -> Co<void> {
         co_await Sleep(absl::Hours(1));
       };
-      // One that waits in its exit, one in its body, one that is about to handle an
-      // error when the loop stops.
+      // One that waits in its exit, one in its body, one that is about to
+      // handle an error when the loop stops.
       CreateTask(WithTaskGroup([&](TaskGroup& group) {
         group.CreateTask(child(tracker));
-        group.CreateTask([tracker]() -> Co<void> { co_await Sleep(absl::Hours(1)); });
+        group.CreateTask(
+            [tracker]() -> Co<void> { co_await Sleep(absl::Hours(1)); });
       }));
       auto in_body = [&](std::shared_ptr<int> tracked) -> Co<void> {
         co_await WithTaskGroup([&](TaskGroup& group) -> Co<void> {

@@ -1,5 +1,5 @@
-// TaskGroup: asyncio's TaskGroup, rows A58 to A66. The cancellation of groups is in
-// task_group_cancel_test.cc.
+// TaskGroup: asyncio's TaskGroup, rows A58 to A66. The cancellation of groups
+// is in task_group_cancel_test.cc.
 
 #include "coil/task/task_group.h"
 
@@ -66,8 +66,8 @@ TEST(TaskGroupTest, ReturnsWhatTheBodyReturns) {
         });
     EXPECT_EQ(*box, 4);
     int x = 0;
-    int& ref = co_await WithTaskGroup(
-        [&](TaskGroup&) -> Co<int&> { co_return x; });
+    int& ref =
+        co_await WithTaskGroup([&](TaskGroup&) -> Co<int&> { co_return x; });
     EXPECT_EQ(&ref, &x);
   };
   coil::Run(main, kVirtual);
@@ -192,9 +192,9 @@ TEST(TaskGroupTest, TakesCallablesAwaitablesAndOptions) {
             co_return *owned;
           },
           {.name = "lambda"});
-      from_function = group.CreateTask([]() -> Co<std::string> {
-        co_return CurrentTask().Name();
-      }, {.name = "function"});
+      from_function = group.CreateTask(
+          []() -> Co<std::string> { co_return CurrentTask().Name(); },
+          {.name = "function"});
       Task<void> sleep = group.CreateTask(Sleep(absl::Seconds(1)));
       EXPECT_EQ(from_lambda.Name(), "lambda");
       co_await sleep;
@@ -211,7 +211,8 @@ TEST(TaskGroupTest, CallableIsGoneWhenTheTaskIsDone) {
     Task<void> held;
     co_await WithTaskGroup([&](TaskGroup& group) -> Co<void> {
       held = group.CreateTask([tracked]() -> Co<void> { co_return; });
-      Task<void> never = group.CreateTask([tracked]() -> Co<void> { co_return; });
+      Task<void> never =
+          group.CreateTask([tracked]() -> Co<void> { co_return; });
       never.Cancel();
       EXPECT_EQ(tracked.use_count(), 3);
       co_return;
@@ -285,7 +286,8 @@ TEST(TaskGroupTest, WaitIsDescribed) {
   coil::Run(main, kVirtual);
 }
 
-// ---- errors --------------------------------------------------------------------
+// ---- errors
+// --------------------------------------------------------------------
 
 TEST(TaskGroupErrorTest, OneErrorIsAGroupToo) {
   auto main = []() -> Co<void> {
@@ -313,8 +315,8 @@ TEST(TaskGroupErrorTest, FailureCancelsTheSiblingsAndTheBody) {
     const LoopTime start = EventLoop::Current().Now();
     int cancels = 0;
     bool body_cancelled = false;
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
           group.CreateTask(CleansUp(4, &cancels));
           group.CreateTask(FailAfter(1, "no"));
           group.CreateTask(CleansUp(2, &cancels));
@@ -345,8 +347,8 @@ TEST(TaskGroupErrorTest, ErrorsAreInTheOrderOfTimeTheBodysLast) {
       co_await Sleep(absl::Seconds(seconds));
       throw std::runtime_error(what);
     };
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
           group.CreateTask(fails_late(3, "third"));
           group.CreateTask(FailAfter(1, "first"));
           group.CreateTask(fails_late(1, "second"));
@@ -356,22 +358,21 @@ TEST(TaskGroupErrorTest, ErrorsAreInTheOrderOfTimeTheBodysLast) {
           }
           throw std::invalid_argument("body");
         }));
-    EXPECT_EQ(ErrorsOf(outcome.Exception()),
-              (Texts{"std::runtime_error: first", "std::runtime_error: second",
-                     "std::runtime_error: third",
-                     "std::invalid_argument: body"}));
+    EXPECT_EQ(
+        ErrorsOf(outcome.Exception()),
+        (Texts{"std::runtime_error: first", "std::runtime_error: second",
+               "std::runtime_error: third", "std::invalid_argument: body"}));
   };
   coil::Run(main, kVirtual);
 }
 
 TEST(TaskGroupErrorTest, ErrorsOfOneTurnAreAllThere) {
   auto main = []() -> Co<void> {
-    Outcome<void> outcome =
-        co_await Settle(WithTaskGroup([](TaskGroup& group) {
-          for (const char* what : {"a", "b", "c"}) {
-            group.CreateTask(FailAfter(1, what));
-          }
-        }));
+    Outcome<void> outcome = co_await Settle(WithTaskGroup([](TaskGroup& group) {
+      for (const char* what : {"a", "b", "c"}) {
+        group.CreateTask(FailAfter(1, what));
+      }
+    }));
     EXPECT_EQ(ErrorsOf(outcome.Exception()),
               (Texts{"std::runtime_error: a", "std::runtime_error: b",
                      "std::runtime_error: c"}));
@@ -399,11 +400,13 @@ TEST(TaskGroupErrorTest, BodyErrorCancelsTheTasksAndIsGrouped) {
 TEST(TaskGroupErrorTest, PlainBodyThatThrows) {
   auto main = []() -> Co<void> {
     int cancels = 0;
-    Outcome<void> outcome = co_await Settle(WithTaskGroup([&](TaskGroup& group) {
-      group.CreateTask(CleansUp(1, &cancels));
-      throw std::runtime_error("plain");
-    }));
-    EXPECT_EQ(ErrorsOf(outcome.Exception()), Texts{"std::runtime_error: plain"});
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) {
+          group.CreateTask(CleansUp(1, &cancels));
+          throw std::runtime_error("plain");
+        }));
+    EXPECT_EQ(ErrorsOf(outcome.Exception()),
+              Texts{"std::runtime_error: plain"});
     EXPECT_EQ(cancels, 0) << "it had not begun";
   };
   coil::Run(main, kVirtual);
@@ -430,8 +433,8 @@ TEST(TaskGroupErrorTest, TheErrorObjectIsThatOfTheTask) {
 
 TEST(TaskGroupErrorTest, BodyThatAwaitsTheFailingTaskGetsItsErrorTwice) {
   auto main = []() -> Co<void> {
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([](TaskGroup& group) -> Co<void> {
           Task<int> task = group.CreateTask(FailAfter(1, "no"));
           co_await task;
         }));
@@ -451,10 +454,9 @@ TEST(TaskGroupErrorTest, FailureIsNotHandledInsideCreateTask) {
       throw std::runtime_error("eager");
       co_return;
     };
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
-          Task<void> failed =
-              group.CreateTask(fails(), {.eager_start = true});
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+          Task<void> failed = group.CreateTask(fails(), {.eager_start = true});
           EXPECT_TRUE(failed.Done());
           ++steps;
           // Not aborting yet: this is allowed.
@@ -464,7 +466,8 @@ TEST(TaskGroupErrorTest, FailureIsNotHandledInsideCreateTask) {
           ++steps;
         }));
     EXPECT_EQ(steps, 2);
-    EXPECT_EQ(ErrorsOf(outcome.Exception()), Texts{"std::runtime_error: eager"});
+    EXPECT_EQ(ErrorsOf(outcome.Exception()),
+              Texts{"std::runtime_error: eager"});
   };
   coil::Run(main, kVirtual);
 }
@@ -487,8 +490,8 @@ TEST(TaskGroupErrorTest, EagerTasksThatEndAtOnceAreNoBurden) {
 TEST(TaskGroupErrorTest, NestedGroupsFailingTogetherBothSurface) {
   auto main = []() -> Co<void> {
     std::vector<int> cancelling;
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& outer) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& outer) -> Co<void> {
           outer.CreateTask(FailAfter(1, "outer"));
           std::exception_ptr inner_error;
           try {
@@ -516,8 +519,8 @@ TEST(TaskGroupErrorTest, NestedGroupsFailingTogetherBothSurface) {
 TEST(TaskGroupErrorTest, InnerErrorSwallowedByTheBodyDoesNotSwallowTheOuters) {
   auto main = []() -> Co<void> {
     bool after = false;
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& outer) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& outer) -> Co<void> {
           outer.CreateTask(FailAfter(1, "outer"));
           try {
             co_await WithTaskGroup([](TaskGroup& inner) {
@@ -529,7 +532,8 @@ TEST(TaskGroupErrorTest, InnerErrorSwallowedByTheBodyDoesNotSwallowTheOuters) {
           after = true;
         }));
     EXPECT_FALSE(after) << "the cancel of the outer group came after all";
-    EXPECT_EQ(ErrorsOf(outcome.Exception()), Texts{"std::runtime_error: outer"});
+    EXPECT_EQ(ErrorsOf(outcome.Exception()),
+              Texts{"std::runtime_error: outer"});
   };
   coil::Run(main, kVirtual);
 }
@@ -560,7 +564,8 @@ TEST(TaskGroupErrorTest, KeyboardInterruptIsThrownBareAndTheOthersAreReported) {
     EXPECT_EQ(reports.texts[0],
               "TaskGroup: an error was displaced by KeyboardInterrupt: "
               "std::runtime_error: task");
-    // Only the cancel of the shutdown: the task's end has stopped the loop, too.
+    // Only the cancel of the shutdown: the task's end has stopped the loop,
+    // too.
     EXPECT_EQ(CurrentTask().Cancelling(), 1);
   };
   EXPECT_THROW(coil::Run(main, kVirtual), KeyboardInterrupt);
@@ -586,15 +591,16 @@ TEST(TaskGroupErrorTest, KeyboardInterruptOfTheBodyIsBareToo) {
   coil::Run(main, kVirtual);
 }
 
-// ---- misuse --------------------------------------------------------------------
+// ---- misuse
+// --------------------------------------------------------------------
 
 TEST(TaskGroupMisuseTest, RefusesWhileShuttingDownAndDisposesOfTheCoroutine) {
   auto main = []() -> Co<void> {
     Reports reports;
     std::vector<std::string> texts;
     int calls = 0;
-    Outcome<void> outcome = co_await Settle(
-        WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+    Outcome<void> outcome =
+        co_await Settle(WithTaskGroup([&](TaskGroup& group) -> Co<void> {
           group.CreateTask(FailAfter(1, "no"));
           try {
             co_await Sleep(absl::Hours(1));
@@ -613,9 +619,10 @@ TEST(TaskGroupMisuseTest, RefusesWhileShuttingDownAndDisposesOfTheCoroutine) {
           EXPECT_THROW(group.CreateTask(Sleep(absl::Seconds(1))),
                        std::runtime_error);
         }));
-    EXPECT_EQ(texts,
-              Texts{"TaskGroup: it is shutting down, because a task or the body "
-                    "has failed or it was cancelled; no task can be added"});
+    EXPECT_EQ(
+        texts,
+        Texts{"TaskGroup: it is shutting down, because a task or the body "
+              "has failed or it was cancelled; no task can be added"});
     EXPECT_EQ(calls, 0);
     EXPECT_TRUE(reports.texts.empty()) << reports.texts[0];
     EXPECT_EQ(ErrorsOf(outcome.Exception()), Texts{"std::runtime_error: no"});
@@ -645,9 +652,10 @@ TEST(TaskGroupMisuseTest, RefusesOnceItIsFinished) {
       } catch (const std::runtime_error& e) {
         text = e.what();
       }
-      EXPECT_EQ(text,
-                "TaskGroup: it is finished; tasks are created while its body or "
-                "one of its tasks runs");
+      EXPECT_EQ(
+          text,
+          "TaskGroup: it is finished; tasks are created while its body or "
+          "one of its tasks runs");
     } else {
       ADD_FAILURE() << "the moment was missed";
     }

@@ -53,8 +53,7 @@ TEST(WaitTest, FirstCompletedLoopSeesEachTaskOnce) {
     std::vector<int> order;
     const WaitOptions options = {.return_when = ReturnWhen::kFirstCompleted};
     while (!pending.empty()) {
-      WaitResult<Task<int>> result =
-          co_await Wait(std::move(pending), options);
+      WaitResult<Task<int>> result = co_await Wait(std::move(pending), options);
       for (const Task<int>& task : result.done) order.push_back(task.Result());
       pending = std::move(result.pending);
     }
@@ -200,8 +199,7 @@ TEST(WaitTest, DoneFromTheStartReturnsWithoutGivingWay) {
       other = true;
       co_return;
     });
-    WaitResult<Task<int>> result =
-        co_await Wait(std::vector<Task<int>>(1, a));
+    WaitResult<Task<int>> result = co_await Wait(std::vector<Task<int>>(1, a));
     EXPECT_EQ(result.done.size(), 1u);
     EXPECT_FALSE(other);
     co_await task;
@@ -212,7 +210,8 @@ TEST(WaitTest, DoneFromTheStartReturnsWithoutGivingWay) {
 TEST(WaitTest, TenThousandTasks) {
   auto main = []() -> Co<void> {
     std::vector<Task<int>> tasks;
-    for (int i = 0; i < 10000; ++i) tasks.push_back(CreateTask(After(i % 5, i)));
+    for (int i = 0; i < 10000; ++i)
+      tasks.push_back(CreateTask(After(i % 5, i)));
     const WaitOptions options = {.timeout = absl::Milliseconds(2500)};
     WaitResult<Task<int>> result = co_await Wait(tasks, options);
     EXPECT_EQ(result.done.size(), 6000u);
@@ -223,7 +222,8 @@ TEST(WaitTest, TenThousandTasks) {
   coil::Run(main, kVirtual);
 }
 
-// ---- timeout -----------------------------------------------------------------
+// ---- timeout
+// -----------------------------------------------------------------
 
 TEST(WaitTimeoutTest, ReturnsWhatIsDoneAndLeavesTheRestRunning) {
   auto main = []() -> Co<void> {
@@ -315,7 +315,8 @@ TEST(WaitTimeoutTest, InfiniteIsNone) {
   coil::Run(main, kVirtual);
 }
 
-// ---- cancellation --------------------------------------------------------------
+// ---- cancellation
+// --------------------------------------------------------------
 
 TEST(WaitCancelTest, IsThrownAtOnceAndTheTasksGoOn) {
   auto main = []() -> Co<void> {
@@ -376,8 +377,7 @@ TEST(WaitCancelTest, ARequestFromBeforeIsDelivered) {
 TEST(WaitCancelTest, TwoWaitersOfTheSameTasksDoNotDisturbEachOther) {
   auto main = []() -> Co<void> {
     std::vector<Task<int>> tasks = ThreeTasks();
-    Task<void> first =
-        CreateTask([&]() -> Co<void> { co_await Wait(tasks); });
+    Task<void> first = CreateTask([&]() -> Co<void> { co_await Wait(tasks); });
     Task<size_t> second = CreateTask([&]() -> Co<size_t> {
       WaitResult<Task<int>> result = co_await Wait(tasks);
       co_return result.done.size();
@@ -389,7 +389,8 @@ TEST(WaitCancelTest, TwoWaitersOfTheSameTasksDoNotDisturbEachOther) {
   coil::Run(main, kVirtual);
 }
 
-// ---- misuse ------------------------------------------------------------------
+// ---- misuse
+// ------------------------------------------------------------------
 
 TEST(WaitTest, AnEmptySetIsRefused) {
   auto main = []() -> Co<void> {

@@ -150,11 +150,9 @@ CORO_TEST(RateLimiterTest, RateMayBeAFraction) {
 
 CORO_TEST(RateLimiterTest, RateThatDividesNoNanosecondDoesNotDrift) {
   RateLimiter limiter(3, 1);
-  for (int i = 0; i <= 3000000; i += 1) {
-    if (!limiter.TryAcquire()) co_await limiter.Acquire();
-  }
-  // 3,000,000 thirds of a second, rounded up once.
-  EXPECT_EQ(Now(), LoopTime() + absl::Seconds(1000000));
+  constexpr int kSeconds = 20000;
+  for (int i = 0; i <= 3 * kSeconds; ++i) co_await limiter.Acquire();
+  EXPECT_EQ(Now(), LoopTime() + absl::Seconds(kSeconds));
 }
 
 CORO_TEST(RateLimiterTest, InfinitelySlowNeverGrants) {
@@ -173,8 +171,9 @@ CORO_TEST(RateLimiterTest, HugeRatesAndBurstsWork) {
   RateLimiter limiter(1e300, kMost);
   co_await limiter.Acquire(kMost);
   co_await limiter.Acquire(kMost);
-  RateLimiter slow(1e-9, kMost);
-  co_await slow.Acquire(kMost);
+  RateLimiter slow(1e-12, 2);
+  co_await slow.Acquire();
+  EXPECT_TRUE(slow.TryAcquire());
   EXPECT_FALSE(slow.TryAcquire());
 }
 
@@ -242,7 +241,7 @@ CORO_TEST(RateLimiterTest, CancelAfterTheGrantGivesTheTokensBack) {
 }
 
 TEST(RateLimiterTest, CancelAtEveryAwaitLosesNoToken) {
-  auto scenario = [](SweepRun& run) -> Co<void> {
+  auto scenario = []() -> Co<void> {
     auto limiter = std::make_shared<RateLimiter>(10, 4);
     auto taken = std::make_shared<int64_t>(0);
     const LoopTime start = Now();

@@ -721,7 +721,7 @@ TEST(WithTimeoutTest, ClosingTheLoopLeavesNothing) {
     static_cast<void>(co_await EndOf(b));
   };
   SweepResult result = ForEachDestructionPoint(scenario);
-  EXPECT_GT(result.points, 4u);
+  EXPECT_GE(result.points, 4u);
 }
 
 TEST(WithTimeoutTest, CancelAtEveryAwaitLeavesNothing) {

@@ -6,61 +6,59 @@
 namespace coil::internal {
 namespace {
 
-// Beyond it, a sum of nanoseconds is no number of nanoseconds any more.
+// What rounding may have added to a number of nanoseconds or of tokens.
+constexpr double kNothing = 1e-6;
+
+// From here on, a number of nanoseconds does not fit.
 constexpr double kForever = 9.2e18;
 
-// What rounding may have added to the fraction of a nanosecond.
-constexpr double kNothing = 1e-6;
+constexpr double kNanosecondsPerSecond = 1e9;
 
 }  // namespace
 
-TokenBucket::TokenBucket(double rate, int64_t burst)
-    : rate_(rate), burst_(burst), period_(std::min(1e9 / rate, kForever)) {}
-
-TokenBucket::Instant TokenBucket::Add(Instant instant, double nanoseconds) {
-  const double floor = std::floor(std::clamp(nanoseconds, -kForever, kForever));
-  instant.part += std::clamp(nanoseconds, -kForever, kForever) - floor;
-  int64_t whole = static_cast<int64_t>(floor);
-  if (instant.part >= 1) {
-    instant.part -= 1;
-    ++whole;
-  }
-  if (__builtin_add_overflow(instant.whole, whole, &instant.whole)) {
-    instant.whole = whole > 0 ? std::numeric_limits<int64_t>::max()
-                              : std::numeric_limits<int64_t>::min();
-    instant.part = 0;
-  }
-  return instant;
+double TokenBucket::Level(LoopTime now) const {
+  const double passed =
+      static_cast<double>(now.Nanoseconds()) - static_cast<double>(since_);
+  return static_cast<double>(level_) + passed * (rate_ / kNanosecondsPerSecond);
 }
 
 LoopTime TokenBucket::ReadyAt(int64_t n) const {
-  if (full_at_.whole == std::numeric_limits<int64_t>::max()) {
+  if (n <= level_) return LoopTime::FromNanoseconds(since_);
+  const double missing = static_cast<double>(n) - static_cast<double>(level_);
+  const double wait = missing / rate_ * kNanosecondsPerSecond;
+  if (!(wait < kForever)) return LoopTime::InfiniteFuture();
+  int64_t at = 0;
+  if (__builtin_add_overflow(
+          since_, static_cast<int64_t>(std::ceil(wait - kNothing)), &at)) {
     return LoopTime::InfiniteFuture();
   }
-  const Instant at = Add(full_at_, -static_cast<double>(burst_ - n) * period_);
-  const int64_t up = at.part > kNothing ? 1 : 0;
-  return LoopTime::FromNanoseconds(at.whole) + absl::Nanoseconds(up);
+  return LoopTime::FromNanoseconds(at);
 }
 
 int64_t TokenBucket::Available(LoopTime now) const {
-  if (full_at_.whole <= now.Nanoseconds()) return burst_;
-  const double missing =
-      (static_cast<double>(full_at_.whole - now.Nanoseconds()) +
-       full_at_.part) /
-      period_;
-  return burst_ - static_cast<int64_t>(
-                      std::ceil(std::min(missing - kNothing, kForever)));
+  const double level = std::floor(Level(now) + kNothing);
+  if (level >= static_cast<double>(burst_)) return burst_;
+  return static_cast<int64_t>(std::max(level, -kForever));
 }
 
 void TokenBucket::Take(int64_t n, LoopTime now) {
-  if (full_at_.whole < now.Nanoseconds()) {
-    full_at_ = Instant{now.Nanoseconds(), 0};
+  // A full bucket begins anew; but not for the fraction of a nanosecond by
+  // which its time was rounded up, or a steady stream would be slower than the
+  // rate.
+  const double too_much = Level(now) - static_cast<double>(burst_);
+  if (too_much >= std::min(1.0, rate_ / kNanosecondsPerSecond)) {
+    level_ = burst_;
+    since_ = now.Nanoseconds();
   }
-  full_at_ = Add(full_at_, static_cast<double>(n) * period_);
+  if (__builtin_sub_overflow(level_, n, &level_)) {
+    level_ = std::numeric_limits<int64_t>::min();
+  }
 }
 
 void TokenBucket::GiveBack(int64_t n) {
-  full_at_ = Add(full_at_, -static_cast<double>(n) * period_);
+  if (__builtin_add_overflow(level_, n, &level_)) {
+    level_ = std::numeric_limits<int64_t>::max();
+  }
 }
 
 }  // namespace coil::internal

@@ -1,10 +1,12 @@
 // coil/timers/internal/token_bucket.h
 //
 // TokenBucket is the arithmetic of a RateLimiter: tokens come at a constant
-// rate until the bucket is full. It keeps one number, the time at which the
-// bucket is full, so that nothing drifts and no timer is needed to fill it.
+// rate until the bucket is full. No timer fills it; how many tokens there are
+// follows from one point of time and what was taken since:
 //
-//   tokens at t  =  burst - (full_at - t) * rate,  and burst once t >= full_at
+//   tokens at t  =  level + (t - since) * rate,  and at most burst
+//
+// The point moves only when the bucket is full, so roundings do not add up.
 //
 // Threads: a value.
 // Lifetime: no references.
@@ -21,13 +23,14 @@ namespace coil::internal {
 
 class TokenBucket {
  public:
-  // Full. REQUIRES: rate > 0 and finite, burst > 0.
-  TokenBucket(double rate, int64_t burst);
+  // Full. REQUIRES: rate (per second) > 0 and finite, burst > 0.
+  TokenBucket(double rate, int64_t burst)
+      : rate_(rate), burst_(burst), level_(burst) {}
 
   // From when on `n` tokens are there, if nobody takes any meanwhile; rounded
   // up, never early. REQUIRES: n <= burst.
   LoopTime ReadyAt(int64_t n) const;
-  // How many whole tokens there are; may be less than zero.
+  // How many whole tokens there are; less than zero if more were taken.
   int64_t Available(LoopTime now) const;
   // Takes `n` tokens, whether they are there or not.
   void Take(int64_t n, LoopTime now);
@@ -38,18 +41,13 @@ class TokenBucket {
   int64_t burst() const { return burst_; }
 
  private:
-  // A time in nanoseconds with its fraction: a double alone loses nanoseconds
-  // after some months.
-  struct Instant {
-    int64_t whole = std::numeric_limits<int64_t>::min();
-    double part = 0;  // [0, 1)
-  };
-  static Instant Add(Instant instant, double nanoseconds);
+  // How many tokens there are, with a fraction, and without the limit.
+  double Level(LoopTime now) const;
 
   double rate_;
   int64_t burst_;
-  double period_;  // nanoseconds for one token
-  Instant full_at_;
+  int64_t level_;
+  int64_t since_ = std::numeric_limits<int64_t>::min();  // nanoseconds
 };
 
 }  // namespace coil::internal

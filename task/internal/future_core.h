@@ -1,0 +1,242 @@
+// coil/task/internal/future_core.h
+//
+// FutureCore is the shared state behind Future<T> and Task<T>, without its
+// result: who waits for it, who refers to it, how it ended. Beside it what it
+// is linked to: the promise, the leaf that a task waits in, the node of those
+// who wait.
+//
+// Threads: the loop's thread only; the count of references is not atomic.
+// Lifetime: counted, see RefPtr.
+
+#ifndef COIL_TASK_INTERNAL_FUTURE_CORE_H_
+#define COIL_TASK_INTERNAL_FUTURE_CORE_H_
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "coil/loop/internal/context_slot.h"
+#include "coil/loop/internal/loop_core.h"
+#include "coil/task/internal/frame_allocator.h"
+
+namespace coil::internal {
+
+class FutureCore;
+class TaskCore;
+
+// The part of a promise that does not depend on its result.
+struct PromiseBase {
+  PromiseBase* parent = nullptr;  // who awaits this coroutine
+  TaskCore* task = nullptr;    // the task that runs it; null before the start
+  std::source_location where;  // of its current await; before: its definition
+
+  // The handle of the coroutine. In the Itanium ABI, which both compilers
+  // follow, a promise with an alignment of at most 16 lies behind two pointers.
+  std::coroutine_handle<> Handle() noexcept {
+    return std::coroutine_handle<>::from_address(reinterpret_cast<char*>(this) -
+                                                 2 * sizeof(void*));
+  }
+};
+
+// What a suspended task waits for. Lives in the awaiter, so in the frame.
+class Leaf {
+ public:
+  // The task was cancelled while suspended here. True: the wait is undone,
+  // resume the task with CancelledError. False: it completes later, by itself.
+  virtual bool OnCancel() noexcept = 0;
+  // The future to which a cancel of the task is passed on; null for most.
+  virtual FutureCore* ForwardsCancel() const noexcept { return nullptr; }
+  // The task gave way to others before this operation took its place; try now.
+  // True: complete, go on. False: armed.
+  virtual bool OnRetry() noexcept { return true; }
+  // "Lock 0x12 held by Task-3": appended to `out`.
+  virtual void DescribeWait(std::string* out) const = 0;
+  // The futures that are waited for, for the call graph: calls `visit` for
+  // each.
+  virtual void VisitAwaited(void (*visit)(void* arg, FutureCore& awaited),
+                            void* arg) const {
+    (void)visit;
+    (void)arg;
+  }
+
+ protected:
+  ~Leaf() = default;
+};
+
+// Told when a future is done. Intrusive; unlinked before it dies.
+class DoneNode {
+ public:
+  DoneNode() = default;
+  DoneNode(const DoneNode&) = delete;
+  DoneNode& operator=(const DoneNode&) = delete;
+
+  // Called once, inside the completion: may only schedule. The node is
+  // unlinked.
+  virtual void OnDone(FutureCore& future) noexcept = 0;
+  bool Linked() const { return previous_ != nullptr; }
+  // The task whose wait this node is part of, for the call graph; may be null.
+  virtual TaskCore* Waiter() const { return nullptr; }
+  // True for a node that the future owns (a done-callback): the future is
+  // dying.
+  virtual void Orphaned() noexcept {}
+
+ protected:
+  ~DoneNode() = default;
+
+ private:
+  friend class FutureCore;
+  DoneNode* previous_ = nullptr;  // circular: the first's is the last
+  DoneNode* next_ = nullptr;
+};
+
+class FutureCore : public OwnedRunnable, public PoolAllocated {
+ public:
+  enum class State : uint8_t {
+    kPending,    // a future without a result
+    kScheduled,  // a task in the ready FIFO
+    kRunning,
+    kTrampoline,
+    kSuspended,
+    kFinished,  // the coroutine has ended, Complete() is about to run
+    kDone,
+    kFailed,
+    kCancelled,
+  };
+
+  bool Done() const { return state_ >= State::kDone; }
+  bool Cancelled() const { return state_ == State::kCancelled; }
+  bool Failed() const { return state_ == State::kFailed; }
+  State state() const { return state_; }
+  LoopCore& loop() const { return *loop_; }
+  bool IsTask() const { return is_task_; }
+  uint32_t id() const { return id_; }
+
+  void Ref() noexcept { ++references_; }
+  void Unref() noexcept {
+    if (--references_ == 0) Destroy();
+  }
+  uint32_t References() const { return references_; }
+
+  // Requests cancellation; false if done. A task counts the request.
+  virtual bool Cancel(std::string_view message) = 0;
+
+  // In the order of registration, which is the order of the calls.
+  void AddDone(DoneNode* node) noexcept {
+    node->next_ = nullptr;
+    if (waiters_ == nullptr) [[likely]] {
+      node->previous_ = node;
+      waiters_ = node;
+    } else {
+      AppendDone(node);
+    }
+  }
+  void RemoveDone(DoneNode* node) noexcept;
+  // Iterates the nodes that wait; for the call graph.
+  DoneNode* FirstDone() const { return waiters_; }
+  DoneNode* NextDone(DoneNode* node) const { return node->next_; }
+
+  // The error that was stored; null unless Failed() or Cancelled().
+  virtual std::exception_ptr StoredError() const = 0;
+  // The error as an owner reads it: marks it as retrieved.
+  std::exception_ptr RetrieveError() {
+    retrieved_ = true;
+    return StoredError();
+  }
+  // Somebody has taken the outcome: nothing to report when this dies.
+  void MarkRetrieved() noexcept { retrieved_ = true; }
+
+  std::string Name() const;
+  void SetName(std::string name);
+  std::source_location Created() const { return created_; }
+  uint32_t CreatedMs() const { return created_ms_; }
+
+  void Abandon() noexcept override {}
+
+ protected:
+  FutureCore(LoopCore& loop, bool is_task, std::source_location created);
+  ~FutureCore();
+  void AppendDone(DoneNode* node) noexcept;
+  virtual void Destroy() noexcept = 0;
+
+  // Stores the state and tells those who wait.
+  void Finish(State state) noexcept;
+  void ReportUnretrieved() noexcept {
+    if (state_ == State::kFailed && !retrieved_) [[unlikely]] {
+      ReportUnretrievedSlow();
+    }
+  }
+  void ReportUnretrievedSlow() noexcept;
+
+  struct Extras {
+    std::string name;
+    std::string cancel_message;
+    ContextRef context;
+  };
+  Extras& MutableExtras() {
+    if (extras_ == nullptr) extras_ = std::make_unique<Extras>();
+    return *extras_;
+  }
+
+  LoopCore* loop_;
+  DoneNode* waiters_ = nullptr;
+  std::unique_ptr<Extras> extras_;
+  std::source_location created_;
+  uint32_t references_ = 1;
+  uint32_t id_;
+  uint32_t created_ms_;
+  State state_ = State::kPending;
+  bool is_task_ : 1;
+  bool retrieved_ : 1 = false;
+  // Tasks only:
+  bool must_cancel_ : 1 = false;  // deliver a cancel at the next blocking await
+  bool started_ : 1 = false;
+  bool retry_ : 1 = false;      // resume by Leaf::OnRetry
+  bool in_cancel_ : 1 = false;  // a walk along awaited tasks has passed here
+  bool internal_ : 1 = false;   // made by a combinator: not reported as dropped
+  uint8_t slices_ = 0;          // budgets spent since the clock was read
+  uint8_t budget_ = 0;          // hops until the pump takes over
+};
+
+template <class Core>
+class RefPtr {
+ public:
+  RefPtr() = default;
+  static RefPtr Adopt(Core* core) noexcept {
+    RefPtr p;
+    p.core_ = core;
+    return p;
+  }
+  static RefPtr Share(Core* core) noexcept {
+    if (core != nullptr) core->Ref();
+    return Adopt(core);
+  }
+  RefPtr(const RefPtr& other) noexcept : core_(other.core_) {
+    if (core_ != nullptr) core_->Ref();
+  }
+  RefPtr(RefPtr&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)) {}
+  RefPtr& operator=(RefPtr other) noexcept {
+    std::swap(core_, other.core_);
+    return *this;
+  }
+  ~RefPtr() {
+    if (core_ != nullptr) core_->Unref();
+  }
+  Core* get() const { return core_; }
+  Core* operator->() const { return core_; }
+  Core& operator*() const { return *core_; }
+  explicit operator bool() const { return core_ != nullptr; }
+
+ private:
+  Core* core_ = nullptr;
+};
+
+}  // namespace coil::internal
+
+#endif  // COIL_TASK_INTERNAL_FUTURE_CORE_H_
