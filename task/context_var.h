@@ -18,8 +18,8 @@
 //   callback when it is registered.
 // Cancellation: does not apply.
 // Threads: a context is used by one thread at a time; ToThread() takes a copy
-// along. Lifetime: a ContextVar outlives every context that it is set in: make
-// it at
+//   along.
+// Lifetime: a ContextVar outlives every context that it is set in: make it at
 //   namespace scope. A Context shares its values by counted pointers.
 //
 // asyncio: contextvars (A139-A147). A copy costs one small allocation, and none

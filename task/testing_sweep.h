@@ -6,21 +6,15 @@
 // stays locked, an item that is gone, a task that nobody awaits any more.
 //
 // Example:
-//   coil::Co<void> Transfer(coil::Semaphore& slots, coil::Queue<int>& queue) {
+//   coil::Co<void> Work(coil::Semaphore& slots) {
 //     coil::Permit permit = co_await slots.Acquire();
-//     co_await queue.Put(1);
+//     co_await coil::Yield();
 //   }
-//   TEST(TransferTest, GivesItsSlotBackWhereverItIsCancelled) {
+//   TEST(WorkTest, GivesItsSlotBackWhereverItIsCancelled) {
 //     auto scenario = [](coil::SweepRun& run) -> coil::Co<void> {
 //       auto slots = std::make_shared<coil::Semaphore>(1);
-//       auto queue = std::make_shared<coil::Queue<int>>(1);
 //       run.AtEnd([slots] { EXPECT_FALSE(slots->Locked()); });
-//       coil::Task<void> first = coil::CreateTask(Transfer(*slots, *queue));
-//       coil::Task<void> second = coil::CreateTask(Transfer(*slots, *queue));
-//       co_await queue->Get();
-//       co_await queue->Get();
-//       co_await first;
-//       co_await second;
+//       co_await coil::Gather(Work(*slots), Work(*slots));
 //     };
 //     coil::SweepResult result = coil::ForEachCancellationPoint(
 //         scenario, coil::SweepOptions().SecondCancel().Seeds(3));

@@ -3,6 +3,7 @@
 PACKAGES = [
     "",
     "examples",
+    "examples/cheatsheet",
     "loop",
     "net",
     "sync",
@@ -10,6 +11,8 @@ PACKAGES = [
     "tests",
     "tests/benchmarks",
     "tests/compile_fail",
+    "tests/compiler",
+    "tests/examples",
     "tests/headers",
     "tests/lint",
     "tests/loop",

@@ -34,7 +34,6 @@
 namespace coil {
 namespace {
 
-using coil_testing::CapturedDiagnostics;
 using coil_testing::CountingPoller;
 using coil_testing::Fd;
 using coil_testing::NamedStep;

@@ -17,13 +17,7 @@
 
 namespace coil {
 
-// In optimised builds the three test programs inject more than 100,000 cancels.
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-inline constexpr uint64_t kSweepSeeds = 12;
-#else
 inline constexpr uint64_t kSweepSeeds = 3;
-#endif
 
 inline void SweepCancellation(Co<void> (*scenario)(SweepRun&),
                               SweepOptions options = {}) {
