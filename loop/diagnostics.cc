@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -45,11 +46,14 @@ void WriteToStderr(std::string_view message) noexcept {
 }
 
 std::string Demangle(const char* name) {
+  struct Free {
+    void operator()(char* text) const { std::free(text); }
+  };
   int status = 0;
-  char* text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-  std::string result = text != nullptr && status == 0 ? text : name;
-  std::free(text);
-  return result;
+  // Owned at once: making the string may fail for want of memory.
+  const std::unique_ptr<char, Free> text(
+      abi::__cxa_demangle(name, nullptr, nullptr, &status));
+  return text != nullptr && status == 0 ? text.get() : name;
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ struct TokenLine {
 
 }  // namespace internal
 
-class RateLimiter : private internal::TimerNode {
+class RateLimiter final : private internal::TimerNode {
  public:
   // The bucket is full at first. Throws std::invalid_argument unless `rate`
   // (tokens per second) is positive and finite, and `burst` is positive.

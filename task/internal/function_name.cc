@@ -68,6 +68,8 @@ std::string ShortFunctionName(const char* function) {
     name.replace(at, end + 2 - at, "<lambda>");
   }
   ReplaceAll(name, "<lambda>::operator()", "<lambda>");
+  // clang: the parameters of a lambda around this one.
+  ReplaceAll(name, "<lambda>()::", "<lambda>::");
   return name;
 }
 

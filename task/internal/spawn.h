@@ -28,11 +28,14 @@ inline constexpr bool kIsHandle<Task<T>> = true;
 
 // What an awaitable results in when it is passed by value to a combinator.
 template <class A>
-struct ValueOfTrait {
+struct ValueOfTrait {};
+template <class A>
+  requires(IsAwaitable<A> && !kIsCo<A> && !kIsHandle<A>)
+struct ValueOfTrait<A> {
   using type = std::remove_cvref_t<AwaitResult<A>>;
 };
 template <class A>
-  requires requires { typename A::value_type; } && (kIsCo<A> || kIsHandle<A>)
+  requires(kIsCo<A> || kIsHandle<A>)
 struct ValueOfTrait<A> {
   using type = typename A::value_type;
 };

@@ -174,7 +174,8 @@ template <class Q>
 size_t AllocationsOfQueue() {
   Q queue(8);
   auto worker = [&](int i, int& ops, bool& stop) -> Co<void> {
-    for (int n = 0; !stop; ++n) {
+    for (int n = 0;; ++n) {
+      if (stop) break;
       if (i % 2 == 0) {
         co_await queue.Put(n);
       } else {

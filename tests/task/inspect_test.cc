@@ -551,7 +551,8 @@ TEST(ContextOfTest, OfTheCurrentTask) {
 
 // A result whose text must not be asked for.
 struct Loud {
-  friend std::ostream& operator<<(std::ostream& out, const Loud&) {
+  [[maybe_unused]] friend std::ostream& operator<<(std::ostream& out,
+                                                   const Loud&) {
     ADD_FAILURE() << "the text form of a task printed its result";
     return out;
   }

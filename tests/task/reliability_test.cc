@@ -178,7 +178,7 @@ Co<void> OfSettle(Held held) {
     throw std::runtime_error("settled");
   };
   co_await Settle(fails(held));
-  co_await AsStatus(fails(held));
+  static_cast<void>(co_await AsStatus(fails(held)));
 }
 
 Co<void> OfCancel(Held held) {

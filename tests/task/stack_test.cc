@@ -207,7 +207,7 @@ TEST(ReliabilityT6, AMillionTasks) {
 TEST(ReliabilityT6, AMillionTasksAreCancelledAtOnce) {
   RunOnSmallStack([]() -> Co<void> {
     Future<void> gate;
-    auto body = [&gate]() -> Co<void> { co_await Sleep(absl::Hours(1)); };
+    auto body = []() -> Co<void> { co_await Sleep(absl::Hours(1)); };
     std::vector<Task<void>> tasks;
     for (int i = 0; i < kMany / 4; ++i) tasks.push_back(CreateTask(body()));
     co_await Yield();

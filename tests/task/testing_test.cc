@@ -89,7 +89,7 @@ TEST_F(CoroFixture, MixesWithPlainTests) { value_ = 8; }
 class CoroParameters : public ::testing::TestWithParam<int> {};
 
 TEST_P(CoroParameters, RunAnyBody) {
-  RunCoroTest([this]() -> Co<void> {
+  RunCoroTest([]() -> Co<void> {
     const int seconds = GetParam();
     EXPECT_EQ(co_await Sleep(absl::Seconds(seconds), seconds), seconds);
   });
@@ -476,7 +476,8 @@ CORO_TEST(SequencerTest, OrdersStepsOfSeveralTasks) {
   for (int n : {3, 1, 0, 2}) tasks.push_back(CreateTask(step(n)));
   for (Task<void>& task : tasks) co_await task;
   EXPECT_EQ(log, "0-1-2-3-");
-  EXPECT_THROW(co_await sequencer.At(2), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(co_await sequencer.At(2)),
+               std::invalid_argument);
 }
 
 CORO_TEST(SequencerTest, CancelledStepIsPassedOver) {
@@ -494,7 +495,8 @@ CORO_TEST(SequencerTest, CancelledStepIsPassedOver) {
   co_await RunUntilIdle();
   {
     Sequencer::Step turn = co_await sequencer.At(0);
-    EXPECT_THROW(co_await sequencer.At(0), std::invalid_argument);
+    EXPECT_THROW(static_cast<void>(co_await sequencer.At(0)),
+                 std::invalid_argument);
   }
   one.Cancel();  // its turn has come, but it has not gone on
   co_await RunUntilIdle();

@@ -649,8 +649,14 @@ TEST(FinallyTest, CancelledBeforeTheFirstStepRunsNeither) {
 
 TEST(BodyTest, AnRvalueWithADestructorIsRefusedWhereItWouldDieTwice) {
   auto text = std::make_shared<int>(1);
-  auto by_value = [text]() -> Co<void> { co_return; };
-  auto by_reference = [&text]() -> Co<void> { co_return; };
+  auto by_value = [text]() -> Co<void> {
+    static_cast<void>(text);
+    co_return;
+  };
+  auto by_reference = [&text]() -> Co<void> {
+    static_cast<void>(text);
+    co_return;
+  };
   EXPECT_EQ(internal::kBodyIsSafe<decltype(by_value)>,
             !internal::kClosuresDieTwice);
   EXPECT_TRUE(internal::kBodyIsSafe<decltype((by_value))>);

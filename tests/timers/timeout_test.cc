@@ -640,7 +640,7 @@ CORO_TEST(TimeoutRuleTest, RequestThatWasNotDeliveredDoesNotHitTheNextAwait) {
       EXPECT_EQ(co_await EndOf(Yield()), "cancelled: stale");
     }
     auto body = [&](TimeoutScope& scope) -> Co<int> {
-      long sum = 0;
+      [[maybe_unused]] long sum = 0;
       while (!scope.Expired()) {
         timers_testing::Stall(absl::Milliseconds(100));
         for (int i = 0; i < 5000; ++i) sum += co_await Quick(1);
