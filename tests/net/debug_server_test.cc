@@ -33,7 +33,7 @@ class DebugServerTest : public NetTest {
   static std::string Path() {
     // Not the folder that Bazel gives to tests: its name alone may be longer
     // than the path of a Unix socket can be.
-    return std::filesystem::temp_directory_path().string() + "/coil-debug-" +
+    return std::filesystem::temp_directory_path().string() + "/coil-test-" +
            std::to_string(::getpid()) + ".sock";
   }
 };
@@ -134,10 +134,7 @@ TEST_F(DebugServerTest, TheEnvironmentSwitchesItOn) {
     ::setenv("COIL_DEBUG_SOCKET", "0", 1);
     EXPECT_EQ(DebugServer::FromEnvironment(), nullptr);
     const std::string pattern =
-        std::string(std::getenv("TEST_TMPDIR") != nullptr
-                        ? std::getenv("TEST_TMPDIR")
-                        : ".") +
-        "/debug-%p.sock";
+        std::filesystem::temp_directory_path().string() + "/coil-test-%p.sock";
     ::setenv("COIL_DEBUG_SOCKET", pattern.c_str(), 1);
     std::unique_ptr<DebugServer> debug = DebugServer::FromEnvironment();
     EXPECT_EQ(debug->Path(), Path());
