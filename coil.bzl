@@ -24,7 +24,7 @@ def coil_cc_library(name, hdrs = [], srcs = [], deps = [], copts = [], features 
     package = native.package_name()
 
     # A program needs coil::Run() besides its lock, sleep or socket. It comes with each of them, so that one target is enough to depend on.
-    if package in ["timers", "sync", "net"] and visibility == ["//visibility:public"]:
+    if package.split("/")[0] in ["timers", "sync", "net"] and visibility == ["//visibility:public"]:
         deps = deps + _missing(["//task:run"], deps)
     cc_library(
         name = name,

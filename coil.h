@@ -5,7 +5,8 @@
 // better include, and depend on, what it needs: coil/sync/lock.h is
 // @coil//sync:lock, and so on.
 //
-// coil/task/testing.h, which is for tests, is not part of it.
+// coil/task/testing.h, which is for tests, is not part of it, nor is TLS, which
+// needs OpenSSL: coil/net/tls/tls.h is @coil//net/tls.
 
 #ifndef COIL_COIL_H_
 #define COIL_COIL_H_
@@ -15,20 +16,41 @@
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/epoll_poller.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/io_uring_poller.h"
 #include "coil/loop/loop_time.h"
 #include "coil/loop/os_error.h"
 #include "coil/loop/poller.h"
 #include "coil/loop/simulation.h"
 #include "coil/loop/thread_pool.h"
 #include "coil/loop/watchdog.h"
+#include "coil/net/addr_info.h"
 #include "coil/net/address.h"
 #include "coil/net/byte_stream.h"
+#include "coil/net/connect_options.h"
+#include "coil/net/datagram.h"
+#include "coil/net/datagram_endpoint.h"
 #include "coil/net/debug_server.h"
+#include "coil/net/pipe.h"
+#include "coil/net/pipe_transports.h"
+#include "coil/net/protocol.h"
+#include "coil/net/resolver.h"
+#include "coil/net/secure_stream.h"
+#include "coil/net/send_file.h"
 #include "coil/net/server.h"
+#include "coil/net/server_options.h"
+#include "coil/net/sharded.h"
+#include "coil/net/signal_set.h"
+#include "coil/net/simulated_network.h"
+#include "coil/net/simulated_network_options.h"
+#include "coil/net/sock.h"
 #include "coil/net/socket.h"
 #include "coil/net/stream_reader.h"
 #include "coil/net/stream_writer.h"
 #include "coil/net/streams.h"
+#include "coil/net/subprocess.h"
+#include "coil/net/subprocess_transport.h"
+#include "coil/net/transport.h"
+#include "coil/net/transports.h"
 #include "coil/sync/barrier.h"
 #include "coil/sync/broadcast.h"
 #include "coil/sync/channel.h"

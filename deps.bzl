@@ -48,6 +48,14 @@ def coil_deps():
         urls = ["https://github.com/bazelbuild/platforms/releases/download/0.0.10/platforms-0.0.10.tar.gz"],
     )
 
+    # //net/tls is made of it; nothing else needs it.
+    maybe(
+        system_library,
+        name = "openssl",
+        probe = "openssl/ssl.h",
+        targets = {"ssl": ["-lssl", "-lcrypto"]},
+    )
+
 def coil_dev_deps():
     """What coil's own tests, benchmarks and scripts need besides."""
     maybe(
