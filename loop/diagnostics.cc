@@ -16,8 +16,10 @@ namespace coil {
 namespace {
 
 struct Sink {
+  // Held while the sink runs.
   std::mutex mutex;
-  DiagnosticSink function;
+  // Shared, because a sink that replaces itself goes on running.
+  std::shared_ptr<DiagnosticSink> function;
 };
 
 // Never destroyed: threads may still report while the process ends.
@@ -60,21 +62,37 @@ std::string Demangle(const char* name) {
 
 DiagnosticSink SetDiagnosticSink(DiagnosticSink sink) {
   Sink& the = TheSink();
-  std::lock_guard<std::mutex> lock(the.mutex);
-  return std::exchange(the.function, std::move(sink));
+  std::shared_ptr<DiagnosticSink> previous;
+  if (sink != nullptr) {
+    previous = std::make_shared<DiagnosticSink>(std::move(sink));
+  }
+  if (t_in_sink) {  // this thread has the mutex
+    the.function.swap(previous);
+    if (previous == nullptr) return nullptr;
+    return [previous](std::string_view message) { (*previous)(message); };
+  }
+  {
+    std::lock_guard<std::mutex> lock(the.mutex);
+    the.function.swap(previous);
+  }
+  if (previous == nullptr) return nullptr;
+  return std::move(*previous);
 }
 
 void WriteDiagnostic(std::string_view message) noexcept {
   if (t_in_sink) return WriteToStderr(message);
   try {
     Sink& the = TheSink();
+    // What it captured is destroyed after the unlock.
+    std::shared_ptr<DiagnosticSink> running;
     std::lock_guard<std::mutex> lock(the.mutex);
-    if (the.function != nullptr) {
+    running = the.function;
+    if (running != nullptr) {
       struct Guard {
         Guard() { t_in_sink = true; }
         ~Guard() { t_in_sink = false; }
       } guard;
-      the.function(message);
+      (*running)(message);
       return;
     }
   } catch (...) {  // a sink must not fail; if it does, the message is not lost

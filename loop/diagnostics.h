@@ -12,7 +12,7 @@
 // Ordering: messages of one thread arrive in their order.
 // Cancellation: does not apply.
 // Threads: any. Calls of the sink never overlap; a message that the sink itself
-//   causes goes to stderr.
+//   causes goes to stderr. The sink may replace itself.
 // Lifetime: the sink is kept until it is replaced, at the end of the process
 // too.
 //
@@ -26,6 +26,7 @@
 #include <string_view>
 
 #include "absl/functional/any_invocable.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 

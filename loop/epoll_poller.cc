@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "coil/loop/internal/fork_guard.h"
+#include "coil/loop/internal/poll_events.h"
 #include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
 
@@ -24,18 +25,10 @@ uint32_t ToEpoll(IoEvents interest, Trigger trigger) {
   // A watch that waits for nothing would spin on a hang-up, which is always
   // reported: it hears of it once.
   if (trigger == Trigger::kEdge || interest == 0) events |= EPOLLET;
+  // Not by level: the mark stays until somebody reads past it, and it is no
+  // data.
+  if (trigger == Trigger::kEdge && (interest & kReadable)) events |= EPOLLPRI;
   return events;
-}
-
-IoEvents FromEpoll(uint32_t events) {
-  IoEvents result = 0;
-  if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) {
-    result |= kReadable;
-  }
-  if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) result |= kWritable;
-  if (events & EPOLLHUP) result |= kHangUp;
-  if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) result |= kReadHangUp;
-  return result;
 }
 
 }  // namespace
@@ -153,9 +146,8 @@ int EpollPoller::Poll(absl::Duration timeout) {
         slot.generation != static_cast<uint32_t>(data >> 32)) {
       continue;
     }
-    constexpr IoEvents kReportedOnly = kHangUp | kReadHangUp;
-    const auto events = static_cast<IoEvents>(FromEpoll(events_[i].events) &
-                                              (slot.interest | kReportedOnly));
+    const IoEvents events =
+        internal::FromPollEvents(events_[i].events, slot.interest);
     if (events == 0) continue;
     ++told;
     slot.watch->OnReady(events);

@@ -20,6 +20,7 @@
 #include "coil/loop/internal/fork_guard.h"
 #include "coil/loop/internal/handle_state.h"
 #include "coil/loop/internal/loop_impl.h"
+#include "coil/loop/internal/poller_choice.h"
 #include "coil/loop/os_error.h"
 #include "coil/loop/simulation.h"
 #include "coil/loop/thread_pool.h"
@@ -73,12 +74,14 @@ EventLoop::EventLoop(LoopOptions options) : core_(this) {
   Impl& d = *impl_;
   d.fork_generation = internal::ForkGeneration();
   core_.remote_ = std::make_shared<internal::LoopRemote>();
+  core_.signals_ = &d.signals;
 
   if (options.clock == nullptr) {
     if (options.simulation != nullptr) {
       d.own_clock = std::make_unique<VirtualClock>();
     } else {
       d.own_clock = std::make_unique<MonotonicClock>();
+      core_.counts_ticks_ = LoopCore::kHasTicks;
     }
     options.clock = d.own_clock.get();
   }
@@ -93,7 +96,13 @@ EventLoop::EventLoop(LoopOptions options) : core_(this) {
     d.random_seeded = true;
   }
   if (options.poller == nullptr) {
-    d.own_poller = std::make_unique<EpollPoller>();
+    const internal::PollerFactory make =
+        internal::g_poller_factory.load(std::memory_order_acquire);
+    if (make != nullptr) {
+      d.own_poller = make();
+    } else {
+      d.own_poller = std::make_unique<EpollPoller>();
+    }
     options.poller = d.own_poller.get();
   }
   d.poller = options.poller;
@@ -121,6 +130,15 @@ void EventLoop::Close() {
   }
   if (d.closed) return;
   d.closed = true;
+  // First what other threads may wait for: a task that is destroyed waits for
+  // its job on such a thread.
+  for (internal::PostNode* node = core_.remote_->inbox().Close();
+       node != nullptr;) {
+    internal::PostNode* next = node->next_post;
+    node->Abandon();
+    node = next;
+  }
+  core_.TellResourcesOfClosing();
   // Each of these may schedule or arm more from a destructor.
   while (internal::OwnedRunnable* owned = core_.FirstOwned()) {
     owned->OnLoopClose();
@@ -131,12 +149,6 @@ void EventLoop::Close() {
     resource->OnLoopClose();
   }
   d.signals.RemoveAll();
-  for (internal::PostNode* node = core_.remote_->inbox().Close();
-       node != nullptr;) {
-    internal::PostNode* next = node->next_post;
-    node->Abandon();
-    node = next;
-  }
   const bool forked = d.fork_generation != internal::ForkGeneration();
   for (auto& [fd, watch] : d.descriptors) {
     d.poller->Remove(*watch);
@@ -180,7 +192,7 @@ EventLoop* EventLoop::CurrentOrNull() noexcept {
   return core != nullptr ? &core->loop() : nullptr;
 }
 
-LoopTime EventLoop::Now() const { return core_.Now(); }
+LoopTime EventLoop::Now() const { return core_.ExactNow(); }
 
 // ---- scheduling
 // ---------------------------------------------------------------
@@ -224,7 +236,7 @@ TimerHandle EventLoop::CallLater(absl::Duration delay, Callback f,
   CheckCallable(f, "CallLater");
   auto* state = new TimerState(&core_, std::move(f), "CallLater", where);
   state->CountQueue();
-  core_.Arm(state, core_.Now() + delay);
+  core_.Arm(state, core_.RecentNow() + delay);
   return TimerHandle(state);
 }
 
@@ -246,9 +258,13 @@ Handle EventLoop::CallSoonThreadSafe(Callback f, Where where) {
       new PostState(&core_, std::move(f), "CallSoonThreadSafe", where);
   Handle handle(state);
   state->CountQueue();
-  if (!core_.remote_->Post(state)) {
-    state->Abandon();
-    throw std::runtime_error("CallSoonThreadSafe: the event loop is closed");
+  if (!core_.remote_->inbox().PushToAwake(state)) {
+    // The post may end the loop before the call of Post() has returned.
+    const std::shared_ptr<internal::LoopRemote> remote = core_.remote_;
+    if (!remote->Post(state)) {
+      state->Abandon();
+      throw std::runtime_error("CallSoonThreadSafe: the event loop is closed");
+    }
   }
   // On the loop's own thread: append order with CallSoon().
   if (LoopCore::Current() == &core_) core_.DrainInbox();
@@ -264,6 +280,7 @@ void LoopCore::Report(const ExceptionContext& context) noexcept {
 
 void EventLoop::SetExceptionHandler(ExceptionHandler handler) {
   CheckUsable("SetExceptionHandler");
+  ++impl_->exception_handlers_set;
   impl_->exception_handler = std::move(handler);
 }
 
@@ -274,7 +291,9 @@ bool EventLoop::HasExceptionHandler() const {
 void EventLoop::CallExceptionHandler(const ExceptionContext& context) noexcept {
   ExceptionHandler& handler = impl_->exception_handler;
   if (handler == nullptr) return DefaultExceptionHandler(context);
-  // Out of its place while it runs: it may replace itself.
+  // Out of its place while it runs: it may replace itself, or restore the
+  // default.
+  const uint64_t set = impl_->exception_handlers_set;
   ExceptionHandler running = std::move(handler);
   handler = nullptr;
   try {
@@ -289,7 +308,7 @@ void EventLoop::CallExceptionHandler(const ExceptionContext& context) noexcept {
     }
     DefaultExceptionHandler(context);
   }
-  if (handler == nullptr) handler = std::move(running);
+  if (impl_->exception_handlers_set == set) handler = std::move(running);
 }
 
 void EventLoop::DefaultExceptionHandler(
@@ -472,12 +491,67 @@ void EventLoop::SetDefaultExecutor(ThreadPool* pool) {
   impl_->pool = pool;
 }
 
+// A job may need the loop in order to end, so the loop runs while a thread of
+// its own waits for the pool, as in asyncio.
+bool EventLoop::Impl::ShutDownPool(ThreadPool& ending, absl::Duration timeout) {
+  if (running.load(std::memory_order_relaxed) ||
+      LoopCore::Current() != nullptr) {
+    return ending.Shutdown(timeout);
+  }
+  class Ended final : public internal::PostNode {
+   public:
+    explicit Ended(EventLoop& loop) : loop_(loop) {}
+    void Deliver() noexcept override {
+      arrived = true;
+      loop_.Stop();
+    }
+    void Abandon() noexcept override {}
+    bool arrived = false;
+
+   private:
+    EventLoop& loop_;
+  } ended(loop);
+  bool all_ended = false;
+  std::thread waiter;
+  try {
+    waiter = std::thread(
+        [&all_ended, &ending, &ended, timeout, remote = core.remote_] {
+          all_ended = ending.Shutdown(timeout);
+          // Taken: the loop is not closed before the join.
+          static_cast<void>(remote->Post(&ended));
+        });
+  } catch (const std::exception&) {  // no thread, or no memory for it
+    return ending.Shutdown(timeout);
+  }
+  core.BeginExternal();
+  struct Join {
+    Impl& d;
+    std::thread& waiter;
+    const Ended& ended;
+    ~Join() {
+      if (d.fork_generation != internal::ForkGeneration()) {
+        // The thread is in the parent: neither to be joined nor to be detached.
+        static_cast<void>(new std::thread(std::move(waiter)));
+        return;
+      }
+      waiter.join();
+      d.core.EndExternal();
+      if (ended.arrived) return;
+      // An exception has left the loop: the node must not stay behind.
+      d.core.DrainInbox();
+      d.stopping = false;
+    }
+  } join{*this, waiter, ended};
+  while (!ended.arrived) loop.RunForever();
+  return all_ended;
+}
+
 bool EventLoop::ShutdownDefaultExecutor(absl::Duration timeout) {
   CheckUsable("ShutdownDefaultExecutor");
   Impl& d = *impl_;
   d.pool_shut_down = true;
   ThreadPool* pool = std::exchange(d.pool, nullptr);
-  if (pool == nullptr || pool->Shutdown(timeout)) return true;
+  if (pool == nullptr || d.ShutDownPool(*pool, timeout)) return true;
   WriteDiagnostic("coil: the jobs of the default executor did not end within " +
                   absl::FormatDuration(timeout));
   return false;

@@ -128,7 +128,8 @@ class EventLoop {
   static EventLoop& Current();
   static EventLoop* CurrentOrNull() noexcept;
 
-  // The time of this iteration. asyncio: loop.time() (A160).
+  // The time, read from the loop's clock at each call. asyncio: loop.time()
+  // (A160).
   LoopTime Now() const;
 
   // Runs `f` on the next pass. asyncio: call_soon (A162).
@@ -170,11 +171,13 @@ class EventLoop {
   void CallExceptionHandler(const ExceptionContext& context) noexcept;
   void DefaultExceptionHandler(const ExceptionContext& context) noexcept;
 
-  // Debug mode: slow callbacks are reported, use from a wrong thread throws.
-  // A178.
+  // Debug mode: slow callbacks, slow polls, and connections and servers that
+  // were not closed before the loop are reported; use from a wrong thread and
+  // blocking sockets throw. A178, A180, A181, A183, A184.
   void SetDebug(bool on);
   bool Debug() const;
-  // 100 ms at first. asyncio: slow_callback_duration (A179).
+  // 100 ms at first; a poll is slow if it takes so much longer than it may
+  // wait. asyncio: slow_callback_duration (A179).
   void SetSlowCallbackDuration(absl::Duration threshold);
   absl::Duration SlowCallbackDuration() const;
 
@@ -201,7 +204,9 @@ class EventLoop {
   // `pool` is borrowed; it outlives the loop.
   void SetDefaultExecutor(ThreadPool* pool);
   // Ends the default pool and waits for its jobs, at most `timeout`; false,
-  // with a report, if some did not end. asyncio: A159.
+  // with a report, if some did not end. The loop runs meanwhile, since a job
+  // may need it to end; called while it runs it blocks its thread, and such a
+  // job costs the whole timeout. asyncio: A159.
   bool ShutdownDefaultExecutor(absl::Duration timeout = absl::Seconds(300));
 
   // Random bits for what is random about running: seeded in a simulation.
@@ -215,6 +220,8 @@ class EventLoop {
  private:
   friend class internal::LoopCore;
   friend internal::LoopCore& internal::CoreOf(EventLoop& loop) noexcept;
+  friend void internal::CheckCanRun(const EventLoop& loop,
+                                    const char* operation);
   friend class Watchdog;
   struct Impl;
 

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/context_slot.h"
 #include "coil/loop/internal/fork_guard.h"
 #include "coil/loop/internal/loop_impl.h"
 
@@ -38,18 +39,55 @@ constexpr int kStepsBetweenPolls = 64;
 constexpr absl::Duration kIdlePoll = absl::Milliseconds(1);
 constexpr int kIdlePolls = 3;
 
+[[noreturn]] void ThrowRunsElsewhere(const char* operation) {
+  throw std::runtime_error(
+      std::string(operation) +
+      ": this event loop is already running in another thread");
+}
+
 }  // namespace
 
 void EventLoop::RunForever() {
-  CheckUsable("RunForever");
+  internal::CheckCanRun(*this, "RunForever");
   impl_->Run();
+}
+
+void internal::CheckCanRun(const EventLoop& loop, const char* operation) {
+  loop.CheckUsable(operation);
+  if (const LoopCore* current = LoopCore::Current()) {
+    throw std::runtime_error(
+        std::string(operation) +
+        (current == &loop.core_
+             ? ": this event loop is already running"
+             : ": another event loop is running in this thread"));
+  }
+  if (loop.IsRunning()) ThrowRunsElsewhere(operation);
 }
 
 void EventLoop::Stop() noexcept { impl_->stopping = true; }
 
+inline int EventLoop::Impl::Poll(absl::Duration timeout) {
+  if (core.debug_) [[unlikely]]
+    return PollObserved(timeout);
+  return poller->Poll(timeout);
+}
+
 inline void EventLoop::Impl::FireTimers() {
   const LoopTime now = core.Now();
   while (TimerNode* timer = core.timers_.PopDue(now)) timer->Fire();
+}
+
+// Most turns between two passes have nothing else to look at: then the next
+// pass begins at once, which is a third of the cost of a step.
+inline bool EventLoop::Impl::BeginQuietTurn() {
+  if (core.ready_.empty() || !core.timers_.empty() || HasDescriptors() ||
+      (stopping | observed) || core.HasPosts() ||
+      fork_generation != internal::ForkGeneration()) {
+    return false;
+  }
+  ++iterations;
+  core.now_valid_ = false;
+  return true;
 }
 
 // Exactly what was ready when the pass began (A161). A step that throws leaves
@@ -68,7 +106,10 @@ inline void EventLoop::Impl::RunPass() {
     // Asked first, the node may be gone afterwards.
     const bool last = ReadyQueue::EndsPass(node, mark);
     node->Run();
-    if (last) return;
+    if (last) {
+      if (!BeginQuietTurn()) return;
+      mark = ready.Mark();
+    }
     if (--budget == 0) [[unlikely]] {
       budget = kStepsBetweenPolls;
       PollWithoutWaiting();
@@ -88,22 +129,15 @@ inline void EventLoop::Impl::RunOnce() {
   if (core.ready_.empty() && !stopping) {
     WaitForWork();
   } else if (HasDescriptors()) {
-    poller->Poll(absl::ZeroDuration());
+    Poll(absl::ZeroDuration());
   }
   if (!core.timers_.empty()) FireTimers();
   RunPass();
 }
 
 void EventLoop::Impl::Run() {
-  if (LoopCore::Current() != nullptr) {
-    throw std::runtime_error(
-        LoopCore::Current() == &core
-            ? "RunForever: this event loop is already running"
-            : "RunForever: another event loop is running in this thread");
-  }
   if (running.exchange(true, std::memory_order_acq_rel)) {
-    throw std::runtime_error(
-        "RunForever: this event loop is already running in another thread");
+    ThrowRunsElsewhere("RunForever");
   }
   struct Restore {
     Impl& d;
@@ -120,6 +154,8 @@ void EventLoop::Impl::Run() {
   } restore{*this};
   core.running_ = true;
   LoopCore::t_current = &core;
+  // Each task and each callback brings its own.
+  const internal::ContextScope context(nullptr);
   if (probe != nullptr) {
     probe->thread.store(::gettid(), std::memory_order_release);
   }
@@ -131,7 +167,7 @@ void EventLoop::Impl::Run() {
 // In the middle of a long pass. What becomes ready here runs in the next pass.
 void EventLoop::Impl::PollWithoutWaiting() {
   core.DrainInbox();
-  if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
+  if (HasDescriptors()) Poll(absl::ZeroDuration());
 }
 
 // The same pass for debug mode, a watchdog, or a seeded order.
@@ -154,8 +190,46 @@ void EventLoop::Impl::RunPassObserved(const void* mark) {
   }
 }
 
+// A sleep is not slow, but to sleep for longer than one may is: the machine is
+// overloaded, or what the poller does with its events takes long.
+int EventLoop::Impl::PollObserved(absl::Duration timeout) {
+  const LoopTime start = core.clock_->Now();
+  const int told = poller->Poll(timeout);
+  const absl::Duration taken = core.clock_->Now() - start;
+  if (taken - timeout < slow_callback) return told;
+  try {
+    WriteDiagnostic("coil: polling for " + absl::FormatDuration(timeout) +
+                    " took " + absl::FormatDuration(taken) +
+                    ", events: " + std::to_string(told));
+  } catch (...) {
+    WriteDiagnostic("coil: a slow poll, and no memory to say more");
+  }
+  return told;
+}
+
 void EventLoop::Impl::RunObserved(Runnable* node) {
-  if (probe == nullptr) return RunMeasured(node);
+  if (!core.debug_) return RunWatched(node);
+  // The name first: the node may be gone afterwards.
+  std::string name;
+  try {
+    name = node->Describe();
+  } catch (...) {  // out of memory is no reason to lose the node
+  }
+  const LoopTime start = core.clock_->Now();
+  RunWatched(node);
+  const absl::Duration taken = core.clock_->Now() - start;
+  if (taken < slow_callback) return;
+  try {
+    WriteDiagnostic("coil: executing " + name + " took " +
+                    absl::FormatDuration(taken));
+  } catch (...) {
+    WriteDiagnostic("coil: a slow callback, and no memory to say more");
+  }
+}
+
+// The watchdog looks at the node, so it must not outlast the node's Run().
+void EventLoop::Impl::RunWatched(Runnable* node) {
+  if (probe == nullptr) return node->Run();
   struct Scope {
     Impl& d;
     internal::StallProbe* entered;
@@ -165,27 +239,7 @@ void EventLoop::Impl::RunObserved(Runnable* node) {
     }
   } scope{*this, probe};
   probe->Enter(node);
-  RunMeasured(node);
-}
-
-void EventLoop::Impl::RunMeasured(Runnable* node) {
-  if (!core.debug_) return node->Run();
-  // The name first: the node may be gone afterwards.
-  std::string name;
-  try {
-    name = node->Describe();
-  } catch (...) {  // out of memory is no reason to lose the node
-  }
-  const LoopTime start = core.clock_->Now();
   node->Run();
-  const absl::Duration taken = core.clock_->Now() - start;
-  if (taken < slow_callback) return;
-  try {
-    WriteDiagnostic("coil: executing " + name + " took " +
-                    absl::FormatDuration(taken));
-  } catch (...) {
-    WriteDiagnostic("coil: a slow callback, and no memory to say more");
-  }
 }
 
 // Permutes those that may be permuted among the places that they have.
@@ -213,7 +267,7 @@ void EventLoop::Impl::ShuffleReady() {
 void EventLoop::Impl::WaitForWork() {
   const LoopTime wake = core.timers_.NextWake();
   if (wake != LoopTime::InfiniteFuture() && wake <= core.Now()) {
-    if (HasDescriptors()) poller->Poll(absl::ZeroDuration());
+    if (HasDescriptors()) Poll(absl::ZeroDuration());
     return;
   }
   if (virtual_time) {
@@ -241,7 +295,7 @@ void EventLoop::Impl::Sleep(LoopTime wake) {
 }
 
 void EventLoop::Impl::SleepFor(absl::Duration timeout) {
-  if (core.remote_->inbox().Park()) poller->Poll(timeout);
+  if (core.remote_->inbox().Park()) Poll(timeout);
   core.DrainInbox();  // also takes the mark of the sleeper away
 }
 
@@ -251,9 +305,9 @@ bool EventLoop::Impl::SpinForWork(LoopTime wake) {
   Clock& clock = *core.clock_;
   const LoopTime end = std::min(wake, clock.Now() + spin);
   do {
-    if (HasDescriptors() && poller->Poll(absl::ZeroDuration()) > 0) return true;
+    if (HasDescriptors() && Poll(absl::ZeroDuration()) > 0) return true;
     core.DrainInbox();
-    if (!core.ready_.empty()) return true;
+    if (!core.ready_.empty() || stopping) return true;
   } while (clock.Now() < end);
   if (end == wake) return true;
   return false;
@@ -262,12 +316,13 @@ bool EventLoop::Impl::SpinForWork(LoopTime wake) {
 // Time moves only when nothing in the real world is under way.
 void EventLoop::Impl::WaitVirtually(LoopTime wake) {
   const bool watches = HasDescriptors();
-  if (watches && poller->Poll(absl::ZeroDuration()) > 0) {
+  if (watches && Poll(absl::ZeroDuration()) > 0) {
     idle_polls = 0;
     return;
   }
   core.DrainInbox();
-  if (!core.ready_.empty()) return;
+  // What was posted may have been to stop.
+  if (!core.ready_.empty() || stopping) return;
   const bool timer = wake != LoopTime::InfiniteFuture();
   if (core.external_ > 0 || (watches && !timer)) {
     SleepFor(kLongestPoll);

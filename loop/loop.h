@@ -3,6 +3,22 @@
 // All of coil's loop: the event loop itself, its clocks, pollers, thread pool,
 // simulation, watchdog and diagnostics. Depend on the single headers where a
 // program needs few of them.
+//
+// Example:
+//   void PrintLater() {
+//     coil::EventLoop loop;
+//     loop.CallLater(absl::Seconds(1), [&] { loop.Stop(); });
+//     loop.RunForever();
+//   }
+//
+// Ordering: what is ready runs first in, first out, one pass at a time; timers
+//   by deadline, equal ones in the order in which they were armed.
+// Cancellation: a handle is cancelled before its callback begins, or not at
+//   all; tasks are cancelled through coil/task/task.h.
+// Threads: a loop belongs to the thread that runs it; CallSoonThreadSafe() and
+//   what says so may be called from others.
+// Lifetime: a loop outlives what is registered with it; its destructor closes
+//   it.
 
 #ifndef COIL_LOOP_LOOP_H_
 #define COIL_LOOP_LOOP_H_

@@ -27,6 +27,7 @@
 #include <ostream>
 
 #include "absl/time/time.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 

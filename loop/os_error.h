@@ -24,6 +24,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "coil/loop/internal/language.h"
+
 namespace coil {
 
 class OsError : public std::system_error {

@@ -2,21 +2,19 @@
 //
 // Poller is the seam between a loop and the descriptors of the system: it tells
 // which of them are ready, waits until one is, and can be woken from another
-// thread. EpollPoller is the default; io_uring, a simulated network and fault
-// injection come in through the same door.
+// thread. EpollPoller is the default; io_uring and fault injection come in
+// through the same door. A simulated network does not: it has no descriptors.
 //
 // Example:
 //   void PollOnce(coil::Poller& poller) { poller.Poll(absl::ZeroDuration()); }
 //
 // Ordering: the events of one Poll() are delivered in the order in which the
 //   system reports them.
-// Cancellation: after Unwatch() a watch hears nothing more, also when its event
+// Cancellation: after Remove() a watch hears nothing more, also when its event
 //   is part of the batch that is being delivered.
 // Threads: the loop's thread only. Another thread wakes a loop through its
-// inbox,
-//   whose descriptor is watched like every other.
-// Lifetime: a watch is borrowed from Watch() until Unwatch(), which comes
-// before
+//   inbox, whose descriptor is watched like every other.
+// Lifetime: a watch is borrowed from Add() until Remove(), which comes before
 //   the close of its descriptor.
 
 #ifndef COIL_LOOP_POLLER_H_
@@ -25,6 +23,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 
@@ -36,6 +35,9 @@ inline constexpr IoEvents kHangUp = 4;    // reported only: both ends are shut
 // Reported only: nothing will arrive behind what is there, but the end of file
 // or an error. An edge-triggered reader reads on until it has that.
 inline constexpr IoEvents kReadHangUp = 8;
+// Reported only, and to edge-triggered readers only: there is urgent data of
+// TCP, and a recv() stops at its mark although more may lie behind it.
+inline constexpr IoEvents kUrgent = 16;
 
 // kLevel reports as long as the descriptor is ready; kEdge reports once when it
 // becomes ready, and costs no further system call.
@@ -51,7 +53,7 @@ class Poller {
     Watch& operator=(const Watch&) = delete;
 
     // Called from Poll(). Must not throw and must not run user code: it
-    // schedules what waits. May Unwatch() itself and others.
+    // schedules what waits. May Remove() itself and others.
     virtual void OnReady(IoEvents events) noexcept = 0;
 
     int Descriptor() const { return fd_; }

@@ -34,6 +34,8 @@
 
 #include <cstdint>
 
+#include "coil/loop/internal/language.h"
+
 namespace coil {
 
 struct SimulationOptions {

@@ -195,6 +195,9 @@ void ThreadPool::Submit(Job& job) {
 }
 
 void ThreadPool::Submit(absl::AnyInvocable<void()> f) {
+  if (f == nullptr) {
+    throw std::invalid_argument("ThreadPool::Submit: the callable is empty");
+  }
   auto* job = new FunctionJob(std::move(f));
   try {
     Submit(*job);
@@ -206,6 +209,11 @@ void ThreadPool::Submit(absl::AnyInvocable<void()> f) {
 
 bool ThreadPool::TryRemove(Job& job) noexcept {
   State& s = *state_;
+  // In a forked child no thread will take it, and the mutex and the list are as
+  // the parent's threads had them.
+  if (s.fork_generation != internal::ForkGeneration()) {
+    return std::exchange(job.queued_, false);
+  }
   std::lock_guard<std::mutex> lock(s.mutex);
   if (!job.queued_) return false;
   s.Unlink(job);

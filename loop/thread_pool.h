@@ -29,6 +29,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 
@@ -71,7 +72,8 @@ class ThreadPool {
   // even one thread can be started; with fewer threads than wanted it goes on.
   void Submit(Job& job);
   // The same for a callable; an exception that it throws goes to the diagnostic
-  // sink (coil/loop/diagnostics.h), since nobody waits for it.
+  // sink (coil/loop/diagnostics.h), since nobody waits for it. Throws
+  // std::invalid_argument for an empty one.
   void Submit(absl::AnyInvocable<void()> f);
 
   // Takes back a job that has not started. False if it has started, is done, or

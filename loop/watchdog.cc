@@ -3,7 +3,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -108,10 +107,11 @@ Watchdog::Watchdog(EventLoop& loop, WatchdogOptions options,
   if (d.probe != nullptr) {
     throw std::runtime_error("Watchdog: this event loop has one already");
   }
-  if (options.interval <= absl::ZeroDuration()) {
-    options.interval = std::max(options.threshold / 4,
-                                absl::Duration(absl::Microseconds(100)));
+  if (options.interval < absl::ZeroDuration()) {
+    throw std::invalid_argument("Watchdog: the interval must not be negative");
   }
+  options.interval =
+      internal::StallDetector::Interval(options.threshold, options.interval);
   impl_ = std::make_unique<Impl>(options, std::move(reporter));
   impl_->loop = &loop;
   impl_->core = &loop.core_;

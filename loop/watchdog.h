@@ -36,6 +36,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 
@@ -56,9 +57,10 @@ struct StallReport {
 };
 
 struct WatchdogOptions {
-  // How long a step may take.
+  // How long a step may take; for an infinite time it may be for ever.
   absl::Duration threshold = absl::Seconds(1);
-  // How often to look; a quarter of the threshold if zero.
+  // How often to look; a quarter of the threshold if zero. At least once in an
+  // hour.
   absl::Duration interval = absl::ZeroDuration();
   // Whether to interrupt the loop's thread for its stack, and with which
   // signal.
@@ -72,7 +74,8 @@ class Watchdog {
 
   // Watches `loop`; a null reporter writes to the diagnostic sink. Throws
   // std::runtime_error if the loop has a watchdog, std::invalid_argument if the
-  // threshold is not positive, OsError if no thread can be started.
+  // threshold is not positive or the interval is negative, OsError if no thread
+  // can be started.
   explicit Watchdog(EventLoop& loop, WatchdogOptions options = {},
                     Reporter reporter = nullptr);
   // Ends the watch; a report that is being written is waited for.

@@ -21,9 +21,9 @@ class ContextBase {
   ContextBase() = default;
   ContextBase(const ContextBase&) = delete;
   ContextBase& operator=(const ContextBase&) = delete;
-  // A context of its own with the same values, null if there are none; O(1).
-  // asyncio: copy_context().
-  virtual ContextBase* Copy() const = 0;
+  // A context of its own with the same values; O(1). REQUIRES: not empty.
+  virtual ContextBase* Copy() = 0;
+  bool empty() const { return empty_; }
   void Ref() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() noexcept {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -31,9 +31,11 @@ class ContextBase {
 
  protected:
   virtual ~ContextBase() = default;
+  void SetEmpty(bool empty) { empty_ = empty; }
 
  private:
   std::atomic<int> count_{1};
+  bool empty_ = true;
 };
 
 // A counted pointer, null for the empty context.
@@ -69,13 +71,18 @@ class ContextRef {
 // The slot of this thread. Never read it in a coroutine body: a thread-local
 // may be cached across a suspension there.
 inline constinit thread_local ContextBase* t_context = nullptr;
-// How many scopes this thread is in: outside of all, the thread owns its
-// context.
+// How many scopes this thread is in, a running loop being one: outside of all,
+// the thread owns its context. In a loop, each task's step and each callback
+// owns what comes to be in it; between them the slot is null.
 inline constinit thread_local int t_scope_depth = 0;
 
-// A copy of the current context, as a new task and a callback take it along.
+// A copy of the current context, as a new task and a callback take it along;
+// asyncio: copy_context(). Null for an empty one: most programs set no
+// variable, and their tasks then carry none.
 inline ContextRef CaptureContext() {
-  return ContextRef::Adopt(t_context == nullptr ? nullptr : t_context->Copy());
+  ContextBase* const context = t_context;
+  if (context == nullptr || context->empty()) return ContextRef();
+  return ContextRef::Adopt(context->Copy());
 }
 
 // Makes `context` current for a scope; borrows it. A context that comes to be

@@ -2,29 +2,16 @@
 
 #include <cxxabi.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cstdio>
-#include <cstring>
 #include <exception>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/bounded_text.h"
 
 namespace coil::internal {
-namespace {
-
-// "main.cc", without the folders.
-std::string_view BaseName(const char* path) {
-  std::string_view name(path);
-  const size_t slash = name.rfind('/');
-  return slash == std::string_view::npos ? name : name.substr(slash + 1);
-}
-
-}  // namespace
 
 void HandleState::Drop() noexcept {
   // Moved out first: the destructor of a capture may call back into this
@@ -72,7 +59,9 @@ void HandleState::Run() {
   } release{this};
   if (state_.load(std::memory_order_relaxed) != kPending) return;
   state_.store(kRunning, std::memory_order_relaxed);
-  ContextScope scope(context_.get());
+  // Outlives the captures, whose destructors run in it too.
+  const ContextRef context = std::move(context_);
+  ContextScope scope(context.get());
   struct Finish {
     HandleState* state;
     ~Finish() {
@@ -101,25 +90,11 @@ std::string HandleState::Describe() const {
 }
 
 size_t HandleState::DescribeTo(char* buffer, size_t size) const noexcept {
-  size_t n = 0;
-  auto put = [&](std::string_view text) {
-    const size_t k = std::min(text.size(), size - n);
-    std::memcpy(buffer + n, text.data(), k);
-    n += k;
-  };
-  char digits[16];
-  char* first = digits + sizeof(digits);
-  uint32_t line = where_.line();
-  do {
-    *--first = static_cast<char>('0' + line % 10);
-  } while ((line /= 10) != 0);
-  put(what_);
-  put(" at ");
-  put(BaseName(where_.file_name()));
-  put(":");
-  put(std::string_view(first,
-                       static_cast<size_t>(digits + sizeof(digits) - first)));
-  return n;
+  BoundedText text(buffer, size);
+  text.Put(what_);
+  text.Put(" at ");
+  text.PutPlace(where_);
+  return text.size();
 }
 
 bool TimerState::Cancel() noexcept {
@@ -158,7 +133,8 @@ void PostState::Run() {
                                       std::memory_order_acq_rel)) {
     return;
   }
-  ContextScope scope(context_.get());
+  const ContextRef context = std::move(context_);
+  ContextScope scope(context.get());
   struct Finish {
     PostState* state;
     ~Finish() {
@@ -193,7 +169,8 @@ void RepeatingState::Run() {
   queued_ = false;
   if (Cancelled()) return;
   state_.store(kRunning, std::memory_order_relaxed);
-  ContextScope scope(context_.get());
+  const ContextRef context = context_;
+  ContextScope scope(context.get());
   struct Finish {
     RepeatingState* state;
     ~Finish() {

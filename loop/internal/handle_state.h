@@ -22,6 +22,7 @@
 #include "coil/loop/internal/context_slot.h"
 #include "coil/loop/internal/inbox.h"
 #include "coil/loop/internal/loop_core.h"
+#include "coil/loop/internal/post_memory.h"
 #include "coil/loop/internal/ready_queue.h"
 #include "coil/loop/internal/timer_queue.h"
 
@@ -35,12 +36,12 @@ class HandleState : public Runnable {
   // caller's.
   HandleState(LoopCore* core, Function function, const char* what,
               std::source_location where, bool shared = false)
-      : shared_(shared),
-        function_(std::move(function)),
+      : function_(std::move(function)),
         context_(CaptureContext()),
         core_(core),
         what_(what),
-        where_(where) {}
+        where_(where),
+        shared_(shared) {}
 
   // As it was made, with one count for the caller and one for a queue.
   void CountQueue() noexcept { count_.store(2, std::memory_order_relaxed); }
@@ -55,7 +56,10 @@ class HandleState : public Runnable {
   void Unref() noexcept {
     uint32_t left = 0;
     if (shared_) {
-      left = count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+      // Nobody can add to the last one meanwhile.
+      if (count_.load(std::memory_order_acquire) != 1) {
+        left = count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+      }
     } else {
       // Two locked instructions for each callback are a good part of its price.
       left = count_.load(std::memory_order_relaxed) - 1;
@@ -86,7 +90,6 @@ class HandleState : public Runnable {
   void Invoke();
   void ReportException() noexcept;
 
-  const bool shared_;  // with other threads
   Function function_;
   ContextRef context_;
   LoopCore* core_;
@@ -94,6 +97,7 @@ class HandleState : public Runnable {
   std::source_location where_;
   std::atomic<uint32_t> count_{1};
   std::atomic<uint32_t> state_{kPending};
+  const bool shared_;  // with other threads
 };
 
 // Of CallLater() and CallAt().
@@ -108,7 +112,9 @@ class TimerState final : public HandleState, public TimerNode {
 };
 
 // Of CallSoonThreadSafe().
-class PostState final : public HandleState, public PostNode {
+class PostState final : public HandleState,
+                        public PostNode,
+                        public PostAllocated<PostState> {
  public:
   PostState(LoopCore* core, Function function, const char* what,
             std::source_location where)

@@ -70,6 +70,20 @@ class BasicInbox {
     }
   }
 
+  // The same for a loop that is awake, which is all that most posts meet. False
+  // if it sleeps or is gone: nothing was pushed. Touches the inbox no more once
+  // the node is in it.
+  bool PushToAwake(Node* node) noexcept {
+    uintptr_t head = head_.load(std::memory_order_relaxed);
+    do {
+      if (head == kParked || head == kClosed) return false;
+      node->next_post = AsNode(head);
+    } while (!head_.compare_exchange_weak(head, AsWord(node),
+                                          std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+    return true;
+  }
+
   // Says that the loop is going to sleep. False if there is work: do not sleep.
   bool Park() noexcept {
     uintptr_t expected = kEmpty;
@@ -78,10 +92,15 @@ class BasicInbox {
                                          std::memory_order_acquire);
   }
 
+  // True if there is nothing to drain, as far as this thread can see.
+  bool LooksEmpty() const noexcept {
+    return head_.load(std::memory_order_relaxed) == kEmpty;
+  }
+
   // Wakes the state up and takes everything, oldest first, linked by next_post.
   Node* Drain() noexcept {
     // A look first: the exchange of an empty word would cost more.
-    if (head_.load(std::memory_order_relaxed) == kEmpty) return nullptr;
+    if (LooksEmpty()) return nullptr;
     return Reverse(head_.exchange(kEmpty, std::memory_order_acq_rel));
   }
 
@@ -103,6 +122,9 @@ class BasicInbox {
     if (word <= kClosed) return nullptr;
     Node* ordered = nullptr;
     for (Node* node = AsNode(word); node != nullptr;) {
+      // Another core has written the node: what else of it will be needed comes
+      // along while the next one is waited for.
+      __builtin_prefetch(node, /*rw=*/1);
       Node* next = node->next_post;
       node->next_post = ordered;
       ordered = node;

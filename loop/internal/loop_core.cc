@@ -36,6 +36,7 @@ namespace {
 // The loops that exist. Never destroyed: a loop may be a static object.
 struct LoopRegistry {
   std::mutex mutex;
+  uint64_t last_id = 0;
   std::vector<const LoopCore*> loops;
 };
 LoopRegistry& Registry() {
@@ -48,6 +49,7 @@ LoopRegistry& Registry() {
 LoopCore::LoopCore(EventLoop* loop) : loop_(loop) {
   LoopRegistry& registry = Registry();
   std::lock_guard<std::mutex> lock(registry.mutex);
+  id_ = ++registry.last_id;
   registry.loops.push_back(this);
 }
 
@@ -57,11 +59,36 @@ LoopCore::~LoopCore() {
   std::erase(registry.loops, this);
 }
 
-bool LoopCore::Exists(const LoopCore* core) noexcept {
+void LoopCore::Attach(LoopResource* node) noexcept {
+  node->next_resource_ = resources_;
+  if (resources_ != nullptr) resources_->previous_resource_ = node;
+  resources_ = node;
+}
+
+void LoopCore::Detach(LoopResource* node) noexcept {
+  (node->previous_resource_ != nullptr
+       ? node->previous_resource_->next_resource_
+       : resources_) = node->next_resource_;
+  if (node->next_resource_ != nullptr) {
+    node->next_resource_->previous_resource_ = node->previous_resource_;
+  }
+  node->previous_resource_ = node->next_resource_ = nullptr;
+}
+
+void LoopCore::TellResourcesOfClosing() noexcept {
+  for (LoopResource* node = resources_; node != nullptr;) {
+    LoopResource* next = node->next_resource_;  // it may detach itself
+    node->OnLoopClosing();
+    node = next;
+  }
+}
+
+bool LoopCore::Exists(const LoopCore* core, uint64_t id) noexcept {
   LoopRegistry& registry = Registry();
   std::lock_guard<std::mutex> lock(registry.mutex);
-  return std::find(registry.loops.begin(), registry.loops.end(), core) !=
-         registry.loops.end();
+  const auto found =
+      std::find(registry.loops.begin(), registry.loops.end(), core);
+  return found != registry.loops.end() && core->id_ == id;
 }
 
 namespace {

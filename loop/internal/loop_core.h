@@ -30,6 +30,8 @@ struct ExceptionContext;
 
 namespace coil::internal {
 
+class LoopSignals;
+
 // What another thread may hold of a loop, also after the loop is gone.
 class LoopRemote {
  public:
@@ -71,14 +73,20 @@ class OwnedRunnable : public Runnable {
   virtual void OnLoopClose() noexcept = 0;
 
   OwnedRunnable* NextOwned() const { return next_owned_; }
+  // LoopCore::id() of its loop. REQUIRES: it is not in the list.
+  uint64_t LoopId() const { return loop_id_; }
 
  protected:
+  explicit OwnedRunnable(uint64_t loop_id = 0) noexcept : loop_id_(loop_id) {}
   ~OwnedRunnable() = default;
 
  private:
   friend class LoopCore;
   OwnedRunnable* prev_owned_ = nullptr;
-  OwnedRunnable* next_owned_ = nullptr;
+  union {
+    OwnedRunnable* next_owned_;  // while it is in the list
+    uint64_t loop_id_;
+  };
 };
 
 // Something outside of all tasks that must let go of the loop before it goes: a
@@ -89,6 +97,9 @@ class LoopResource {
   LoopResource(const LoopResource&) = delete;
   LoopResource& operator=(const LoopResource&) = delete;
 
+  // The loop begins to close, and its tasks are still there: lets go the
+  // threads that wait for one of them. May detach itself; runs no user code.
+  virtual void OnLoopClosing() noexcept {}
   // The loop is closing; its tasks are gone, the poller is still there. The
   // resource was detached.
   virtual void OnLoopClose() noexcept = 0;
@@ -111,7 +122,9 @@ class LoopCore {
 
   // False once the loop is gone: a handle that may have outlived its loop asks
   // before it looks there. Slow; `core` is compared only. Any thread.
-  static bool Exists(const LoopCore* core) noexcept;
+  static bool Exists(const LoopCore* core, uint64_t id) noexcept;
+  // Its own in the process: another loop may come to lie at the same address.
+  uint64_t id() const { return id_; }
 
   // The loop that runs in this thread, or null. Not for coroutine bodies.
   static LoopCore* Current() noexcept { return t_current; }
@@ -122,6 +135,8 @@ class LoopCore {
 
   // Puts `node` at the end of the ready FIFO. REQUIRES: it is not queued.
   void Schedule(Runnable* node) noexcept { ready_.Push(node); }
+  // What is scheduled in this scope runs before what is ready already.
+  ReadyQueue::FrontScope ScheduleFirst() { return {ready_}; }
 
   // Timers. Deadlines in the past fire on the next iteration.
   void Arm(TimerNode* node, LoopTime when) noexcept { timers_.Arm(node, when); }
@@ -133,6 +148,22 @@ class LoopCore {
   LoopTime Now() const noexcept {
     if (!now_valid_) [[unlikely]]
       ReadClock();
+    return now_;
+  }
+  // The same for what counts from now, as a delay does: a step may have
+  // computed for long since the iteration began. A reading that is a few
+  // microseconds old is used again, since another one would cost more than
+  // arming a timer.
+  LoopTime RecentNow() const noexcept {
+    if (!now_valid_ || !counts_ticks_ ||
+        CpuTicks() - now_ticks_ > kRecentTicks) {
+      ReadClock();
+    }
+    return now_;
+  }
+  // Reads the clock in any case.
+  LoopTime ExactNow() const noexcept {
+    ReadClock();
     return now_;
   }
   // The last time that was read, without reading the clock; for task ages.
@@ -152,6 +183,7 @@ class LoopCore {
                                   : owned_first_) = node->next_owned_;
     (node->next_owned_ != nullptr ? node->next_owned_->prev_owned_
                                   : owned_last_) = node->prev_owned_;
+    node->loop_id_ = id_;
     --owned_count_;
   }
   OwnedRunnable* FirstOwned() const { return owned_first_; }
@@ -162,26 +194,17 @@ class LoopCore {
   bool HasReady() const { return !ready_.empty(); }
 
   // Resources, to be detached before they die, or by the close of the loop.
-  void Attach(LoopResource* node) noexcept {
-    node->next_resource_ = resources_;
-    if (resources_ != nullptr) resources_->previous_resource_ = node;
-    resources_ = node;
-  }
-  void Detach(LoopResource* node) noexcept {
-    (node->previous_resource_ != nullptr
-         ? node->previous_resource_->next_resource_
-         : resources_) = node->next_resource_;
-    if (node->next_resource_ != nullptr) {
-      node->next_resource_->previous_resource_ = node->previous_resource_;
-    }
-    node->previous_resource_ = node->next_resource_ = nullptr;
-  }
+  void Attach(LoopResource* node) noexcept;
+  void Detach(LoopResource* node) noexcept;
+  void TellResourcesOfClosing() noexcept;
 
   // Work that runs outside of the loop (a thread) and will post. While it is
   // pending a virtual clock does not skip ahead.
   void BeginExternal() noexcept { ++external_; }
   void EndExternal() noexcept { --external_; }
 
+  // True if other threads have posted; a post of this moment may be missed.
+  bool HasPosts() const noexcept { return !remote_->inbox().LooksEmpty(); }
   // Takes in what other threads have posted.
   void DrainInbox() noexcept {
     for (PostNode* node = remote_->inbox().Drain(); node != nullptr;) {
@@ -192,6 +215,7 @@ class LoopCore {
   }
 
   const std::shared_ptr<LoopRemote>& remote() const { return remote_; }
+  LoopSignals& signals() const { return *signals_; }
 
   bool debug() const { return debug_; }
   // How long a task may go on with awaits that complete at once, in
@@ -206,7 +230,19 @@ class LoopCore {
   // Constant-initialised in sight of all, so that reading it takes no guard.
   static inline constinit thread_local LoopCore* t_current = nullptr;
 
+  // Counts on while the loop works: 1 to 5 GHz. Where there is no such counter,
+  // no reading is recent.
+#if defined(__x86_64__)
+  static constexpr bool kHasTicks = true;
+  static uint64_t CpuTicks() noexcept { return __builtin_ia32_rdtsc(); }
+#else
+  static constexpr bool kHasTicks = false;
+  static uint64_t CpuTicks() noexcept { return 0; }
+#endif
+  static constexpr uint64_t kRecentTicks = 4096;
+
   void ReadClock() const noexcept {
+    if (counts_ticks_) now_ticks_ = CpuTicks();
     // Clamped here too: an injected clock may go back, timers must not see it.
     const LoopTime now = clock_->Now();
     if (now > now_) now_ = now;
@@ -214,10 +250,14 @@ class LoopCore {
   }
 
   EventLoop* loop_;
+  uint64_t id_;
   ReadyQueue ready_;
   mutable LoopTime now_ =
       LoopTime::FromNanoseconds(std::numeric_limits<int64_t>::min());
+  mutable uint64_t now_ticks_ = 0;
   mutable bool now_valid_ = false;
+  // The clock is the system's, so that the counter says how old a reading is.
+  bool counts_ticks_ = false;
   // A loop that does not run has no iteration: each look reads the clock.
   bool running_ = false;
   int64_t time_slice_ = 10'000'000;
@@ -230,6 +270,7 @@ class LoopCore {
   Clock* clock_ = nullptr;
   TimerQueue timers_;
   std::shared_ptr<LoopRemote> remote_;
+  LoopSignals* signals_ = nullptr;
 };
 
 // An exception that derives from this leaves the loop instead of being
@@ -250,6 +291,9 @@ DeadlockDescriber GetDeadlockDescriber() noexcept;
 
 // For the packages above: the inner half of `loop`.
 LoopCore& CoreOf(EventLoop& loop) noexcept;
+// Throws std::runtime_error, as RunForever() would, if `loop` cannot run in
+// this thread now. `operation` begins the message.
+void CheckCanRun(const EventLoop& loop, const char* operation);
 
 }  // namespace coil::internal
 

@@ -10,9 +10,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "coil/loop/clock.h"
 #include "coil/loop/event_loop.h"
@@ -56,12 +56,15 @@ struct EventLoop::Impl {
 
   void Run();
   void RunOnce();
+  bool BeginQuietTurn();
   void RunPass();
   void RunPassObserved(const void* mark);
   void RunObserved(internal::Runnable* node);
-  void RunMeasured(internal::Runnable* node);
+  void RunWatched(internal::Runnable* node);
   void ShuffleReady();
   void PollWithoutWaiting();
+  int Poll(absl::Duration timeout);
+  int PollObserved(absl::Duration timeout);
   void WaitForWork();
   void WaitVirtually(LoopTime wake);
   bool SpinForWork(LoopTime wake);
@@ -74,6 +77,7 @@ struct EventLoop::Impl {
   void CheckThread(const char* operation) const;
   void AddDescriptor(int fd, Callback f, Where where, bool reader);
   bool RemoveDescriptor(int fd, bool reader);
+  bool ShutDownPool(ThreadPool& ending, absl::Duration timeout);
 
   bool HasDescriptors() const { return poller->WatchCount() > 1; }
 
@@ -111,7 +115,9 @@ struct EventLoop::Impl {
   internal::StallProbe* probe = nullptr;
 
   ExceptionHandler exception_handler;
-  absl::flat_hash_map<int, std::unique_ptr<internal::DescriptorWatch>>
+  uint64_t exception_handlers_set = 0;  // how often
+  // Not a hash map of abseil, which does not survive a failed allocation.
+  std::unordered_map<int, std::unique_ptr<internal::DescriptorWatch>>
       descriptors;
   internal::LoopSignals signals;
 

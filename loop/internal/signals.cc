@@ -65,7 +65,8 @@ struct SignalSlot {
   std::atomic<bool> pending{false};
   // How many threads are inside of the handler of this signal.
   std::atomic<int> inside{0};
-  std::atomic<bool> taken{false};
+  // By a loop of which process: 0 for nobody, else a fork generation plus one.
+  std::atomic<uint32_t> taken{0};
   // Written before the handler is installed.
   struct sigaction previous{};
   std::atomic<uint32_t> fork_generation{0};
@@ -74,6 +75,22 @@ struct SignalSlot {
 constinit SignalSlot g_slots[kSignals];
 
 bool Valid(int signal) { return signal > 0 && signal < kSignals; }
+
+// False if a loop of this process has it. What a forked child has inherited
+// counts as free: the loop that took it is the parent's.
+bool Take(SignalSlot& slot) noexcept {
+  const uint32_t mine = ForkGeneration() + 1;
+  uint32_t holder = slot.taken.load(std::memory_order_relaxed);
+  do {
+    if (holder == mine) return false;
+  } while (!slot.taken.compare_exchange_weak(holder, mine,
+                                             std::memory_order_acq_rel));
+  if (holder != 0) {
+    slot.owner.store(nullptr, std::memory_order_seq_cst);
+    slot.inside.store(0, std::memory_order_seq_cst);
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -113,11 +130,12 @@ extern "C" void CoilSignalHandler(int signal) {
 namespace {
 
 // 0 or an errno.
-int Install(int signal) noexcept {
+int Install(int signal, int more_flags = 0) noexcept {
   struct sigaction action{};
   action.sa_handler = CoilSignalHandler;
   sigfillset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;  // as asyncio: user code sees no EINTR
+  // As asyncio: user code sees no EINTR.
+  action.sa_flags = SA_RESTART | more_flags;
   return Sys().sigaction(signal, &action, nullptr) == 0 ? 0 : errno;
 }
 
@@ -125,29 +143,82 @@ int Install(int signal) noexcept {
 
 LoopSignals::~LoopSignals() { RemoveAll(); }
 
-void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
-  if (!Valid(signal)) {
-    throw std::invalid_argument("AddSignalHandler: " + std::to_string(signal) +
-                                " is not a signal number");
-  }
-  if (signal == SIGKILL || signal == SIGSTOP) {
-    throw std::runtime_error(
-        "AddSignalHandler: SIGKILL and SIGSTOP cannot be handled");
-  }
+LoopSignals::Entry* LoopSignals::Find(int signal) noexcept {
   const auto at =
       std::find_if(handlers_.begin(), handlers_.end(),
                    [signal](const Entry& e) { return e.signal == signal; });
-  if (at != handlers_.end()) {
-    at->handler.get()->Cancel();
-    at->handler = std::move(handler);
+  return at != handlers_.end() ? &*at : nullptr;
+}
+
+void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
+  if (Entry* entry = Find(signal)) {
+    HandleRef previous = std::exchange(entry->handler, std::move(handler));
+    entry->steps_aside = false;
+    if (previous.get() != nullptr) previous.get()->Cancel();
     // Run() makes its handler one that the kernel takes away after one signal.
     static_cast<void>(Install(signal));
     return;
   }
+  Watch(core, signal, std::move(handler), "AddSignalHandler");
+}
+
+void LoopSignals::Subscribe(LoopCore& core, int signal,
+                            SignalListener* listener) {
+  if (Find(signal) == nullptr) Watch(core, signal, HandleRef(), "SignalSet");
+  Entry* entry = Find(signal);
+  try {
+    entry->listeners.push_back(listener);
+  } catch (...) {
+    if (entry->listeners.empty() && entry->handler.get() == nullptr) {
+      Unwatch(entry);
+    }
+    throw;
+  }
+  if (entry->listeners.size() > 1 || entry->handler.get() == nullptr) return;
+  struct sigaction current{};
+  if (Sys().sigaction(signal, nullptr, &current) == 0 &&
+      (current.sa_handler == SIG_DFL ||
+       (current.sa_flags & SA_RESETHAND) != 0)) {
+    entry->steps_aside = true;
+    static_cast<void>(Install(signal));
+  }
+}
+
+void LoopSignals::Unsubscribe(int signal, SignalListener* listener) noexcept {
+  Entry* entry = Find(signal);
+  if (entry == nullptr) return;
+  std::erase(entry->listeners, listener);
+  if (!entry->listeners.empty()) return;
+  if (entry->handler.get() == nullptr) {
+    Unwatch(entry);
+  } else if (std::exchange(entry->steps_aside, false) &&
+             g_slots[signal].owner.load(std::memory_order_relaxed) ==
+                 post_.get()) {
+    // Not in the child of a fork where another loop has taken the signal.
+    static_cast<void>(Install(signal, SA_RESETHAND));
+  }
+}
+
+bool LoopSignals::SteppedAside(int signal) const noexcept {
+  return std::any_of(handlers_.begin(), handlers_.end(), [&](const Entry& e) {
+    return e.signal == signal && e.steps_aside;
+  });
+}
+
+// Takes the signal over from the system.
+void LoopSignals::Watch(LoopCore& core, int signal, HandleRef handler,
+                        const char* what) {
+  const std::string prefix = std::string(what) + ": ";
+  if (!Valid(signal)) {
+    throw std::invalid_argument(prefix + std::to_string(signal) +
+                                " is not a signal number");
+  }
+  if (signal == SIGKILL || signal == SIGSTOP) {
+    throw std::runtime_error(prefix + "SIGKILL and SIGSTOP cannot be handled");
+  }
   SignalSlot& slot = g_slots[signal];
-  if (slot.taken.exchange(true, std::memory_order_acq_rel)) {
-    throw std::runtime_error("AddSignalHandler: signal " +
-                             std::to_string(signal) +
+  if (!Take(slot)) {
+    throw std::runtime_error(prefix + "signal " + std::to_string(signal) +
                              " is handled by another loop");
   }
   struct Release {
@@ -155,7 +226,7 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
     ~Release() {
       if (slot == nullptr) return;
       slot->owner.store(nullptr, std::memory_order_seq_cst);
-      slot->taken.store(false, std::memory_order_release);
+      slot->taken.store(0, std::memory_order_release);
     }
   } release{&slot};
   if (post_ == nullptr) post_.reset(new Post(this, core.remote()));
@@ -165,45 +236,71 @@ void LoopSignals::Add(LoopCore& core, int signal, HandleRef handler) {
   handlers_.reserve(handlers_.size() + 1);
   slot.pending.store(false, std::memory_order_relaxed);
   // Asked first, so that the handler never sees a half-written answer.
-  if (Sys().sigaction(signal, nullptr, &slot.previous) != 0) {
+  struct sigaction current{};
+  if (Sys().sigaction(signal, nullptr, &current) != 0) {
     throw OsError(errno, "sigaction", std::to_string(signal));
   }
+  // Inherited over a fork, it is our own; what was before it is known.
+  if (current.sa_handler != CoilSignalHandler) slot.previous = current;
   slot.fork_generation.store(ForkGeneration(), std::memory_order_relaxed);
   slot.owner.store(post_.get(), std::memory_order_seq_cst);
   if (const int error = Install(signal); error != 0) {
     if (error == EINVAL) {
-      throw std::runtime_error("AddSignalHandler: signal " +
-                               std::to_string(signal) + " cannot be handled");
+      throw std::runtime_error(prefix + "signal " + std::to_string(signal) +
+                               " cannot be handled");
     }
     throw OsError(error, "sigaction", std::to_string(signal));
   }
   release.slot = nullptr;
-  handlers_.push_back(Entry{signal, std::move(handler)});
+  handlers_.push_back(Entry{signal, std::move(handler), {}, false});
 }
 
 bool LoopSignals::Remove(int signal) noexcept {
-  const auto at =
-      std::find_if(handlers_.begin(), handlers_.end(),
-                   [signal](const Entry& e) { return e.signal == signal; });
-  if (at == handlers_.end()) return false;
-  SignalSlot& slot = g_slots[signal];
-  Sys().sigaction(signal, &slot.previous, nullptr);
-  slot.owner.store(nullptr, std::memory_order_seq_cst);
-  // Another thread may be in the handler with the owner in its hand. It cannot
-  // be this one: the handler would have to return first.
-  while (slot.inside.load(std::memory_order_seq_cst) != 0) {
-    std::this_thread::yield();
-  }
-  slot.pending.store(false, std::memory_order_relaxed);
-  slot.taken.store(false, std::memory_order_release);
-  HandleRef handler = std::move(at->handler);
-  handlers_.erase(at);
+  Entry* entry = Find(signal);
+  if (entry == nullptr || entry->handler.get() == nullptr) return false;
+  HandleRef handler = std::move(entry->handler);
+  entry->steps_aside = false;
+  if (entry->listeners.empty()) Unwatch(entry);
   handler.get()->Cancel();
   return true;
 }
 
+// Gives the signal back. REQUIRES: nobody wants it.
+void LoopSignals::Unwatch(Entry* entry) noexcept {
+  const int signal = entry->signal;
+  SignalSlot& slot = g_slots[signal];
+  // In a forked child, another loop may have taken it over.
+  if (slot.owner.load(std::memory_order_relaxed) == post_.get()) {
+    Sys().sigaction(signal, &slot.previous, nullptr);
+    slot.owner.store(nullptr, std::memory_order_seq_cst);
+    // Another thread may be in the handler with the owner in its hand. It
+    // cannot be this one: the handler would have to return first. Those of the
+    // parent of a forked child are not here.
+    while (slot.inside.load(std::memory_order_seq_cst) != 0 &&
+           slot.fork_generation.load(std::memory_order_relaxed) ==
+               ForkGeneration()) {
+      std::this_thread::yield();
+    }
+    slot.pending.store(false, std::memory_order_relaxed);
+    slot.taken.store(0, std::memory_order_release);
+  }
+  handlers_.erase(handlers_.begin() + (entry - handlers_.data()));
+}
+
 void LoopSignals::RemoveAll() noexcept {
-  while (!handlers_.empty()) Remove(handlers_.back().signal);
+  while (!handlers_.empty()) {
+    Entry& entry = handlers_.back();
+    while (!entry.listeners.empty()) {
+      SignalListener* listener = entry.listeners.back();
+      entry.listeners.pop_back();
+      listener->OnSignalsClosed();
+    }
+    if (entry.handler.get() == nullptr) {
+      Unwatch(&entry);
+    } else {
+      Remove(entry.signal);
+    }
+  }
   post_.reset();
 }
 
@@ -211,6 +308,10 @@ void LoopSignals::Dispatch() noexcept {
   for (const Entry& entry : handlers_) {
     if (g_slots[entry.signal].pending.exchange(false,
                                                std::memory_order_seq_cst)) {
+      for (SignalListener* listener : entry.listeners) {
+        listener->OnSignal(entry.signal);
+      }
+      if (entry.handler.get() == nullptr || entry.steps_aside) continue;
       static_cast<RepeatingState*>(entry.handler.get())->Trigger();
     }
   }

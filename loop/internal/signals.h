@@ -21,6 +21,18 @@
 
 namespace coil::internal {
 
+// Is told of signals beside the handler that the loop may have for them.
+class SignalListener {
+ public:
+  // On the loop; may only schedule.
+  virtual void OnSignal(int signal) noexcept = 0;
+  // The loop is closed: nothing more will come, and there is nothing to leave.
+  virtual void OnSignalsClosed() noexcept = 0;
+
+ protected:
+  ~SignalListener() = default;
+};
+
 // The signals of one loop.
 class LoopSignals {
  public:
@@ -36,18 +48,31 @@ class LoopSignals {
   // False if this loop has no handler for it.
   bool Remove(int signal) noexcept;
   void RemoveAll() noexcept;
+
+  // `listener` hears of `signal` from now on. Throws as Add(). A handler that
+  // the kernel takes away after one signal, which is that of Run(), steps aside
+  // for as long as anybody listens.
+  void Subscribe(LoopCore& core, int signal, SignalListener* listener);
+  void Unsubscribe(int signal, SignalListener* listener) noexcept;
+  // There is a handler, and it is not called now.
+  bool SteppedAside(int signal) const noexcept;
   bool empty() const noexcept { return handlers_.empty(); }
 
  private:
   class Post;
   struct Entry {
     int signal;
-    HandleRef handler;
+    HandleRef handler;  // none if there are listeners only
+    std::vector<SignalListener*> listeners;
+    bool steps_aside;
   };
   struct PostDeleter {
     void operator()(Post* post) const noexcept;
   };
 
+  Entry* Find(int signal) noexcept;
+  void Watch(LoopCore& core, int signal, HandleRef handler, const char* what);
+  void Unwatch(Entry* entry) noexcept;
   void Dispatch() noexcept;
 
   std::vector<Entry> handlers_;

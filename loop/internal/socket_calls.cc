@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <spawn.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 namespace coil::internal {
 namespace {
@@ -59,6 +62,22 @@ int GetNameInfo(const sockaddr* address, socklen_t size, char* host,
                        flags);
 }
 
+ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t offset,
+                 int flags) {
+  return ::pwritev2(fd, pieces, count, offset, flags);
+}
+
+int Open(const char* path, int flags) { return ::open(path, flags); }
+
+int DupAbove(int fd, int least) { return ::fcntl(fd, F_DUPFD_CLOEXEC, least); }
+
+int PosixSpawn(pid_t* pid, const char* path,
+               const posix_spawn_file_actions_t* actions,
+               const posix_spawnattr_t* attributes, char* const argv[],
+               char* const envp[]) {
+  return ::posix_spawn(pid, path, actions, attributes, argv, envp);
+}
+
 }  // namespace
 
 constinit const SocketTable kRealSocketCalls = {
@@ -86,6 +105,12 @@ constinit const SocketTable kRealSocketCalls = {
     .getaddrinfo = ::getaddrinfo,
     .freeaddrinfo = ::freeaddrinfo,
     .getnameinfo = GetNameInfo,
+    .pread = ::pread,
+    .pwritev2 = PWriteV2,
+    .open = Open,
+    .faccessat = ::faccessat,
+    .dup_above = DupAbove,
+    .posix_spawn = PosixSpawn,
 };
 
 constinit std::atomic<const SocketTable*> g_socket_calls{&kRealSocketCalls};

@@ -12,8 +12,10 @@
 #define COIL_LOOP_INTERNAL_SOCKET_CALLS_H_
 
 #include <netdb.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <atomic>
 #include <cstddef>
@@ -53,6 +55,17 @@ struct SocketTable {
   int (*getnameinfo)(const sockaddr* address, socklen_t size, char* host,
                      socklen_t host_size, char* service, socklen_t service_size,
                      int flags);
+  ssize_t (*pread)(int fd, void* buffer, size_t size, off_t offset);
+  ssize_t (*pwritev2)(int fd, const iovec* pieces, int count, off_t offset,
+                      int flags);
+  int (*open)(const char* path, int flags);
+  int (*faccessat)(int dirfd, const char* path, int mode, int flags);
+  int (*dup_above)(int fd, int least);  // fcntl(fd, F_DUPFD_CLOEXEC, least)
+  // Returns its error, as posix_spawn() does.
+  int (*posix_spawn)(pid_t* pid, const char* path,
+                     const posix_spawn_file_actions_t* actions,
+                     const posix_spawnattr_t* attributes, char* const argv[],
+                     char* const envp[]);
 };
 
 // The real ones.

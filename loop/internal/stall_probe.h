@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -44,6 +45,16 @@ struct StallProbe {
 class StallDetector {
  public:
   explicit StallDetector(absl::Duration threshold) : threshold_(threshold) {}
+
+  // How often to look: what `wanted` says, or if it is zero a quarter of the
+  // threshold. Bounded, because the system cannot wait for ever plus now.
+  static absl::Duration Interval(absl::Duration threshold,
+                                 absl::Duration wanted) {
+    if (wanted == absl::ZeroDuration()) {
+      wanted = std::max(threshold / 4, absl::Duration(absl::Microseconds(100)));
+    }
+    return std::min(wanted, absl::Duration(absl::Hours(1)));
+  }
 
   // `now` is the time of this look, from any origin. How long the step has been
   // going on, once for each step that reaches the threshold.

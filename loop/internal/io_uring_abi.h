@@ -1,0 +1,106 @@
+// coil/loop/internal/io_uring_abi.h
+//
+// What the kernel and a program agree upon for io_uring, as far as coil uses
+// it: the layout of the rings and the numbers. The kernel's own header is not
+// included, because the one that is installed is often older than the kernel
+// that runs; a test compares the two.
+//
+// Threads: does not apply.
+// Lifetime: does not apply.
+
+#ifndef COIL_LOOP_INTERNAL_IO_URING_ABI_H_
+#define COIL_LOOP_INTERNAL_IO_URING_ABI_H_
+
+#include <cstdint>
+
+namespace coil::internal {
+
+// An operation that is handed to the kernel.
+struct UringSqe {
+  uint8_t opcode;
+  uint8_t flags;
+  uint16_t ioprio;
+  int32_t fd;
+  uint64_t offset;
+  uint64_t address;
+  uint32_t length;     // of a poll: its flags
+  uint32_t operation;  // of a poll: the events
+  uint64_t user_data;
+  uint64_t rest[3];
+};
+static_assert(sizeof(UringSqe) == 64);
+
+// How one has ended, or what one that goes on has to tell.
+struct UringCqe {
+  uint64_t user_data;
+  int32_t result;
+  uint32_t flags;
+};
+static_assert(sizeof(UringCqe) == 16);
+
+// Where in the shared memory the parts of the two rings are.
+struct UringSqOffsets {
+  uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, reserved;
+  uint64_t user_address;
+};
+struct UringCqOffsets {
+  uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, reserved;
+  uint64_t user_address;
+};
+struct UringParams {
+  uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle,
+      features, wq_fd, reserved[3];
+  UringSqOffsets sq;
+  UringCqOffsets cq;
+};
+static_assert(sizeof(UringParams) == 120);
+
+struct UringTimespec {
+  int64_t seconds;
+  int64_t nanoseconds;
+};
+// The last argument of io_uring_enter() with kUringEnterExtArg.
+struct UringGetEventsArg {
+  uint64_t sigmask;
+  uint32_t sigmask_size;
+  uint32_t reserved;
+  uint64_t timeout;  // address of a UringTimespec
+};
+static_assert(sizeof(UringGetEventsArg) == 24);
+
+// Operations.
+inline constexpr uint8_t kUringPollAdd = 6;
+inline constexpr uint8_t kUringAsyncCancel = 14;
+inline constexpr uint8_t kUringSkipSuccess = 1 << 6;  // flag of an operation
+inline constexpr uint32_t kUringPollMulti = 1;        // flag of a poll
+inline constexpr uint32_t kUringMore = 1 << 1;        // flag of a completion
+
+// Flags of io_uring_setup(), with the kernel that has brought each.
+inline constexpr uint32_t kUringCqSize = 1u << 3;         // 5.5
+inline constexpr uint32_t kUringSubmitAll = 1u << 7;      // 5.18
+inline constexpr uint32_t kUringCoopTaskrun = 1u << 8;    // 5.19
+inline constexpr uint32_t kUringTaskrunFlag = 1u << 9;    // 5.19
+inline constexpr uint32_t kUringSingleIssuer = 1u << 12;  // 6.0
+inline constexpr uint32_t kUringDeferTaskrun = 1u << 13;  // 6.1
+
+// What the kernel says that it can.
+inline constexpr uint32_t kUringFeatSingleMmap = 1u << 0;
+inline constexpr uint32_t kUringFeatNoDrop = 1u << 1;
+inline constexpr uint32_t kUringFeatExtArg = 1u << 8;
+inline constexpr uint32_t kUringFeatSkipSuccess = 1u << 11;
+
+// Flags of io_uring_enter().
+inline constexpr uint32_t kUringEnterGetEvents = 1u << 0;
+inline constexpr uint32_t kUringEnterExtArg = 1u << 3;
+
+// Flags of the submission ring, which the kernel sets.
+inline constexpr uint32_t kUringSqOverflow = 1u << 1;
+inline constexpr uint32_t kUringSqTaskrun = 1u << 2;
+
+// Offsets for mmap().
+inline constexpr int64_t kUringOffsetRings = 0;
+inline constexpr int64_t kUringOffsetSqes = 0x10000000;
+
+}  // namespace coil::internal
+
+#endif  // COIL_LOOP_INTERNAL_IO_URING_ABI_H_

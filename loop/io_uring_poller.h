@@ -1,0 +1,138 @@
+// coil/loop/io_uring_poller.h
+//
+// IoUringPoller is a Poller on Linux's io_uring: what changed since the last
+// pass is handed over by the same system call that waits, so that a pass costs
+// one call, or none where nothing has come. It does what EpollPoller does, and
+// is no faster for every program: docs/benchmarks.md says where.
+//
+// Example:
+//   void RunOnIoUring() {
+//     std::unique_ptr<coil::Poller> poller = coil::MakeIoUringPollerOrEpoll();
+//     coil::LoopOptions options;
+//     options.poller = poller.get();
+//     coil::EventLoop loop(options);
+//     loop.CallSoon([&loop] { loop.Stop(); });
+//     loop.RunForever();
+//   }
+//
+//   // The same for all loops that are made from here on.
+//   int Program() {
+//     coil::PreferIoUring();
+//     return coil::Run([]() -> coil::Co<int> { co_return 0; });
+//   }
+//
+// io_uring may not be there: containers deny it by default, and so does
+// kernel.io_uring_disabled. An IoUringPoller that is asked for by its name
+// throws then; everything else falls back to epoll without a word.
+//
+// In a program that links this target, COIL_POLLER in the environment chooses
+// for the loops that are not given a poller: "epoll", "io_uring" (where it is
+// to be had, otherwise epoll), "auto" (as if it were not set: what the program
+// prefers, or what coil does, which is epoll). Other programs do not look at
+// it.
+//
+// Ordering: the events of one Poll() in the order of the kernel, at most 256 at
+//   once; the rest comes with the next.
+// Cancellation: as with EpollPoller: Remove() also silences an event that is
+//   part of the batch being delivered, and one of an earlier owner of the same
+//   descriptor number. The kernel has let go of the file when it returns, so
+//   that the close() behind it closes.
+// Threads: the loop's thread only. It may move to another thread between two
+//   calls; the first call there makes the rings anew. What is removed there
+//   before is let go of a moment after Remove().
+// Lifetime: watches are borrowed until Remove(). In a forked child only
+//   Remove() and the destructor may be called, and do not touch the parent's.
+//
+// asyncio: ProactorEventLoop is the nearest thing (A320).
+
+#ifndef COIL_LOOP_IO_URING_POLLER_H_
+#define COIL_LOOP_IO_URING_POLLER_H_
+
+#include <pthread.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coil/loop/internal/io_uring.h"
+#include "coil/loop/poller.h"
+
+namespace coil {
+
+class IoUringPoller final : public Poller {
+ public:
+  // Whether this process may use io_uring and the kernel (5.13 or newer) can do
+  // what is needed: found out by a trial, once. Any thread.
+  static bool Available() noexcept;
+
+  // Throws OsError: EPERM or ENOSYS where Available() is false.
+  IoUringPoller();
+  ~IoUringPoller() override;
+
+  void Add(Watch& watch, int fd, IoEvents interest, Trigger trigger) override;
+  void Modify(Watch& watch, IoEvents interest, Trigger trigger) override;
+  void Remove(Watch& watch) noexcept override;
+  int Poll(absl::Duration timeout) override;
+  const char* Name() const noexcept override { return "io_uring"; }
+
+ private:
+  static constexpr size_t kBatch = 256;
+
+  // Indexed by descriptor: numbers are small and dense.
+  struct Slot {
+    Watch* watch = nullptr;
+    uint32_t generation = 0;
+    uint16_t in_batch = 0;  // its place in events_, counted from 1
+    IoEvents interest = 0;
+    Trigger trigger = Trigger::kLevel;
+    bool armed = false;  // a poll of this generation is with the kernel
+    bool multi = false;  // and goes on after it has told something
+    bool quiet = false;  // by level, but what is ready is not wanted
+    bool dirty = false;  // in dirty_
+  };
+  struct Event {
+    uint32_t fd;
+    uint32_t generation;
+    uint32_t mask;
+  };
+
+  bool Forked() const noexcept;
+  void OpenAnew();
+  void MarkDirty(uint32_t fd) noexcept;
+  void HandOver();
+  bool Arm(uint32_t fd) noexcept;
+  void Cancel(uint64_t poll) noexcept;
+  void Flush() noexcept;
+  void Disarm(uint32_t fd) noexcept;
+  Slot* SlotOf(uint64_t user_data) noexcept;
+  void DiscardStale() noexcept;
+  void Reap(bool before) noexcept;
+  void ReapAll(bool before) noexcept;
+  void Enter(absl::Duration timeout);
+  int Deliver() noexcept;
+
+  internal::IoUring ring_;
+  pthread_t opener_;  // the thread that has opened it
+  // The rings are shared with a forked child, who must not touch them.
+  uint32_t fork_generation_;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t>
+      dirty_;  // has room for every descriptor that is watched
+  size_t batch_ = 0;
+  std::array<Event, kBatch> events_;
+};
+
+// An IoUringPoller, or an EpollPoller where io_uring is not to be had. Throws
+// OsError if the system refuses that, too.
+std::unique_ptr<Poller> MakeIoUringPollerOrEpoll();
+
+// Whether loops that are made from here on and not given a poller try io_uring
+// first; COIL_POLLER has the last word. Any thread.
+void PreferIoUring(bool on = true) noexcept;
+
+}  // namespace coil
+
+#endif  // COIL_LOOP_IO_URING_POLLER_H_
