@@ -3,10 +3,10 @@
 #include <new>
 #include <stdexcept>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/task/errors.h"
+#include "coil/task/internal/first_of_each.h"
 
 namespace coil::internal {
 
@@ -23,7 +23,7 @@ namespace {
 LoopCore& LoopOf(const std::vector<FutureCore*>& futures) {
   LoopCore& loop = RequireLoop("AsCompleted");
   for (const FutureCore* future : futures) {
-    if (&future->loop() != &loop) ThrowWrongLoop("AsCompleted");
+    if (!future->BelongsTo(loop)) ThrowWrongLoop("AsCompleted");
   }
   return loop;
 }
@@ -33,17 +33,17 @@ LoopCore& LoopOf(const std::vector<FutureCore*>& futures) {
 CompletionQueue::CompletionQueue(const std::vector<FutureCore*>& futures,
                                  absl::Duration timeout)
     : loop_(LoopOf(futures)),
+      loop_id_(loop_.id()),
       nodes_(static_cast<CompletionNode*>(
           ::operator new(futures.size() * sizeof(CompletionNode)))) {
-  absl::flat_hash_set<const FutureCore*> seen;
-  seen.reserve(futures.size());
+  const std::vector<bool> first = FirstOfEach(futures);
   // The nodes keep the indices of the handles: one that is there again is
-  // skipped, not left out.
+  // skipped, not left out. Nothing throws once the first of them is linked.
   for (FutureCore* future : futures) {
     CompletionNode* node =
         ::new (nodes_.get() + count_) CompletionNode(this, future);
     ++count_;
-    if (!seen.insert(future).second) continue;
+    if (!first[count_ - 1]) continue;
     ++running_;
     if (future->Done()) {
       Done(node);
@@ -52,7 +52,7 @@ CompletionQueue::CompletionQueue(const std::vector<FutureCore*>& futures,
     }
   }
   if (running_ == 0 || timeout == absl::InfiniteDuration()) return;
-  const LoopTime until = loop_.Now() + timeout;
+  const LoopTime until = loop_.RecentNow() + timeout;
   if (until != LoopTime::InfiniteFuture()) loop_.Arm(this, until);
 }
 
@@ -162,7 +162,7 @@ void CheckCompletionQueue(const CompletionQueue* queue, const TaskCore* task) {
   if (queue == nullptr) {
     throw std::runtime_error("AsCompleted: the range was moved from");
   }
-  if (&queue->loop() != &task->loop()) ThrowWrongLoop("AsCompleted");
+  if (!queue->BelongsTo(task->loop())) ThrowWrongLoop("AsCompleted");
 }
 
 void ThrowCompletionTimeout() {

@@ -100,7 +100,7 @@ class CompletionNode final : public DoneNode {
 // The part of the range without the type.
 class CompletionQueue : private TimerNode {
  public:
-  LoopCore& loop() const { return loop_; }
+  bool BelongsTo(const LoopCore& loop) const { return loop_id_ == loop.id(); }
   // The range is gone: those who wait are told.
   void Close() noexcept;
   // Gives the waiter what there is for it; false if it has to wait.
@@ -132,6 +132,7 @@ class CompletionQueue : private TimerNode {
   };
 
   LoopCore& loop_;
+  const uint64_t loop_id_;  // the range may outlive the loop
   std::unique_ptr<CompletionNode, Free> nodes_;
   size_t count_ = 0;
   size_t running_ = 0;  // not done

@@ -31,6 +31,10 @@
 #ifndef COIL_TASK_CO_H_
 #define COIL_TASK_CO_H_
 
+// clang-format off
+#include "coil/loop/internal/language.h"  // first, as <coroutine> complains too
+// clang-format on
+
 #include <coroutine>
 #include <type_traits>
 #include <utility>

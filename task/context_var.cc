@@ -7,8 +7,9 @@
 namespace coil {
 namespace internal {
 
-// The values are a shared table that is copied when it is written to while
-// shared: contexts are copied for each task, and written to rarely.
+// The values are a shared table that is copied before it is written to if it
+// ever was shared: contexts are copied for each task, and written to rarely.
+// How many share it now is not asked: another thread's context may be one.
 class ContextTable final : public ContextBase {
  public:
   struct Entry {
@@ -18,13 +19,10 @@ class ContextTable final : public ContextBase {
   using Entries = std::vector<Entry>;
 
   ContextTable() : entries_(std::make_shared<Entries>()) {}
-  explicit ContextTable(std::shared_ptr<Entries> entries)
-      : entries_(std::move(entries)) {}
 
-  // Null for an empty context: most programs set no variable, and their tasks
-  // then carry none.
-  ContextBase* Copy() const override {
-    return entries_->empty() ? nullptr : new ContextTable(entries_);
+  ContextBase* Copy() override {
+    shared_ = true;
+    return new ContextTable(entries_);
   }
 
   std::shared_ptr<const void> Find(const VarBase* var) const {
@@ -36,20 +34,25 @@ class ContextTable final : public ContextBase {
 
   std::shared_ptr<const void> Set(const VarBase* var,
                                   std::shared_ptr<const void> value) {
-    if (entries_.use_count() > 1) {
+    if (shared_) {
       entries_ = std::make_shared<Entries>(*entries_);
+      shared_ = false;
     }
     for (auto it = entries_->begin(); it != entries_->end(); ++it) {
       if (it->var != var) continue;
       std::shared_ptr<const void> old = std::move(it->value);
       if (value == nullptr) {
         entries_->erase(it);
+        SetEmpty(entries_->empty());
       } else {
         it->value = std::move(value);
       }
       return old;
     }
-    if (value != nullptr) entries_->push_back({var, std::move(value)});
+    if (value != nullptr) {
+      entries_->push_back({var, std::move(value)});
+      SetEmpty(false);
+    }
     return nullptr;
   }
 
@@ -60,7 +63,14 @@ class ContextTable final : public ContextBase {
   void Leave() { entered_.store(false, std::memory_order_release); }
 
  private:
+  // Of what is not empty.
+  explicit ContextTable(std::shared_ptr<Entries> entries)
+      : entries_(std::move(entries)), shared_(true) {
+    SetEmpty(false);
+  }
+
   std::shared_ptr<Entries> entries_;
+  bool shared_ = false;
   std::atomic<bool> entered_{false};
 };
 
@@ -129,9 +139,8 @@ Context Context::CopyCurrent() {
 }
 
 Context Context::Copy() const {
-  ContextRef copy = ContextRef::Adopt(ref_.get()->Copy());
-  if (copy.get() == nullptr) return Context();
-  return Context(std::move(copy));
+  if (ref_.get()->empty()) return Context();
+  return Context(ContextRef::Adopt(ref_.get()->Copy()));
 }
 
 std::shared_ptr<const void> Context::Find(const internal::VarBase* var) const {

@@ -40,6 +40,7 @@
 #include <vector>
 
 #include "coil/loop/internal/context_slot.h"
+#include "coil/loop/internal/language.h"
 
 namespace coil {
 

@@ -41,23 +41,37 @@ ExceptionGroup::ExceptionGroup(std::string_view message,
       message_(message),
       exceptions_(std::move(exceptions)) {}
 
-std::pair<std::optional<ExceptionGroup>, std::optional<ExceptionGroup>>
-ExceptionGroup::SplitIf(const Predicate& matches) const {
-  std::vector<std::exception_ptr> yes;
-  std::vector<std::exception_ptr> no;
+bool ExceptionGroup::FindIf(const Predicate& matches, bool of_groups) const {
   for (const std::exception_ptr& error : exceptions_) {
-    if (matches(error)) {
-      yes.push_back(error);
-      continue;
-    }
     try {
       std::rethrow_exception(error);
     } catch (const ExceptionGroup& group) {
-      auto [inner_yes, inner_no] = group.SplitIf(matches);
+      if (of_groups && matches(error)) return true;
+      if (group.FindIf(matches, of_groups)) return true;
+    } catch (...) {
+      if (matches(error)) return true;
+    }
+  }
+  return false;
+}
+
+std::pair<std::optional<ExceptionGroup>, std::optional<ExceptionGroup>>
+ExceptionGroup::SplitIf(const Predicate& matches, bool of_groups) const {
+  std::vector<std::exception_ptr> yes;
+  std::vector<std::exception_ptr> no;
+  for (const std::exception_ptr& error : exceptions_) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const ExceptionGroup& group) {
+      if (of_groups && matches(error)) {
+        yes.push_back(error);
+        continue;
+      }
+      auto [inner_yes, inner_no] = group.SplitIf(matches, of_groups);
       if (inner_yes) yes.push_back(std::make_exception_ptr(*inner_yes));
       if (inner_no) no.push_back(std::make_exception_ptr(*inner_no));
     } catch (...) {
-      no.push_back(error);
+      (matches(error) ? yes : no).push_back(error);
     }
   }
   std::pair<std::optional<ExceptionGroup>, std::optional<ExceptionGroup>>

@@ -31,6 +31,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -86,29 +87,30 @@ class ExceptionGroup : public std::runtime_error {
   }
 
   // {the errors of type E, the others}; a half without errors is nullopt.
-  // Nested groups are split within, as Python's split() does.
+  // Nested groups are split within, as Python's split() does; a group itself
+  // is of no other type than ExceptionGroup.
   template <class E>
   std::pair<std::optional<ExceptionGroup>, std::optional<ExceptionGroup>>
   Split() const {
-    return SplitIf(
-        [](const std::exception_ptr& error) { return Is<E>(error); });
+    return SplitIf([](const std::exception_ptr& error) { return Is<E>(error); },
+                   kIsGroup<E>);
   }
 
   // A copy of the first error of type E, also in nested groups; null if none.
   template <class E>
   std::optional<E> Find() const {
     std::optional<E> found;
-    for (const std::exception_ptr& error : exceptions_) {
-      try {
-        std::rethrow_exception(error);
-      } catch (const E& e) {
-        found.emplace(e);
-      } catch (const ExceptionGroup& group) {
-        found = group.Find<E>();
-      } catch (...) {
-      }
-      if (found.has_value()) break;
-    }
+    FindIf(
+        [&found](const std::exception_ptr& error) {
+          try {
+            std::rethrow_exception(error);
+          } catch (const E& e) {
+            found.emplace(e);
+          } catch (...) {
+          }
+          return found.has_value();
+        },
+        kIsGroup<E>);
     return found;
   }
 
@@ -131,8 +133,13 @@ class ExceptionGroup : public std::runtime_error {
     }
   }
 
+  template <class E>
+  static constexpr bool kIsGroup = std::is_base_of_v<ExceptionGroup, E>;
+
+  // `of_groups`: nested groups are asked for too, before what is in them.
   std::pair<std::optional<ExceptionGroup>, std::optional<ExceptionGroup>>
-  SplitIf(const Predicate& matches) const;
+  SplitIf(const Predicate& matches, bool of_groups) const;
+  bool FindIf(const Predicate& matches, bool of_groups) const;
 
   std::string message_;
   std::vector<std::exception_ptr> exceptions_;

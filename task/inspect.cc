@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "coil/task/internal/function_name.h"
 #include "coil/task/internal/task_core.h"
@@ -82,32 +82,38 @@ const Leaf* LeafOf(const FutureCore& core) {
   return static_cast<const TaskCore&>(core).leaf();
 }
 
-void AddOnce(std::vector<AnyTask>& list, FutureCore& core) {
-  for (const AnyTask& there : list) {
-    if (there.core() == &core) return;
+// Handles in the order in which they come, each once.
+class HandleList {
+ public:
+  void Add(FutureCore& core) {
+    if (seen_.insert(&core).second) handles_.push_back(HandleOf(core));
   }
-  list.push_back(HandleOf(core));
-}
+  std::vector<AnyTask> Take() { return std::move(handles_); }
+
+ private:
+  std::vector<AnyTask> handles_;
+  std::unordered_set<const FutureCore*> seen_;
+};
 
 std::vector<AnyTask> AwaitersOf(const FutureCore& core) {
-  std::vector<AnyTask> awaiters;
+  HandleList awaiters;
   for (DoneNode* node = core.FirstDone(); node != nullptr;
        node = core.NextDone(node)) {
-    if (TaskCore* waiter = node->Waiter()) AddOnce(awaiters, *waiter);
+    if (TaskCore* waiter = node->Waiter()) awaiters.Add(*waiter);
   }
-  return awaiters;
+  return awaiters.Take();
 }
 
 std::vector<AnyTask> AwaitedBy(const FutureCore& core) {
-  std::vector<AnyTask> awaited;
+  HandleList awaited;
   if (const Leaf* leaf = LeafOf(core)) {
     leaf->VisitAwaited(
         [](void* list, FutureCore& future) {
-          AddOnce(*static_cast<std::vector<AnyTask>*>(list), future);
+          static_cast<HandleList*>(list)->Add(future);
         },
         &awaited);
   }
-  return awaited;
+  return awaited.Take();
 }
 
 std::string_view StateName(const FutureCore& core) {
@@ -133,6 +139,7 @@ std::string_view StateName(const FutureCore& core) {
 }
 
 absl::Duration AgeOf(const FutureCore& core) {
+  if (!core.LoopExists()) return absl::ZeroDuration();
   const uint32_t now =
       static_cast<uint32_t>(core.loop().Now().Nanoseconds() / 1000000);
   // Modulo 2^32, as it was stored: right for tasks of up to 49 days.
@@ -142,7 +149,7 @@ absl::Duration AgeOf(const FutureCore& core) {
 
 // Builds the graph of those who wait; `seen` holds what is expanded already.
 FutureCallGraph Build(FutureCore& core, const PromiseBase* innermost, int limit,
-                      int depth, absl::flat_hash_set<const FutureCore*>& seen) {
+                      int depth, std::unordered_set<const FutureCore*>& seen) {
   FutureCallGraph graph;
   graph.future = HandleOf(core);
   graph.call_stack = Frames(innermost, limit);
@@ -159,7 +166,7 @@ FutureCallGraph Build(FutureCore& core, const PromiseBase* innermost, int limit,
 
 FutureCallGraph BuildFrom(FutureCore& core, const PromiseBase* innermost,
                           int limit) {
-  absl::flat_hash_set<const FutureCore*> seen;
+  std::unordered_set<const FutureCore*> seen;
   return Build(core, innermost, limit, 0, seen);
 }
 

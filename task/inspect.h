@@ -140,7 +140,7 @@ struct TaskInfo {
   std::string name;
   // "running", "ready", "waiting", "done", "failed", "cancelled", "pending".
   std::string_view state;
-  absl::Duration age;     // exact to a millisecond or so
+  absl::Duration age;     // to a millisecond or so; zero if its loop is gone
   int cancelling = 0;     // requests, see AnyTask::Cancelling()
   std::string waits_for;  // "timer in 3s"; empty unless it is waiting
   std::vector<FrameCallGraphEntry> call_stack;  // innermost first

@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
@@ -117,6 +117,11 @@ class AwaitGraph {
         if (const size_t* from = Find(waiter)) AddEdge(*from, i);
       }
     }
+    // Both ends name an edge. Sorted as the tasks are, oldest first.
+    for (std::vector<size_t>& below : below_) {
+      std::sort(below.begin(), below.end());
+      below.erase(std::unique(below.begin(), below.end()), below.end());
+    }
   }
 
   const TaskInfo& task(size_t i) const { return tasks_[i]; }
@@ -169,14 +174,11 @@ class AwaitGraph {
   }
   void AddEdge(size_t from, size_t to) {
     awaited_[to] = true;
-    std::vector<size_t>& below = below_[from];
-    if (std::find(below.begin(), below.end(), to) == below.end()) {
-      below.push_back(to);
-    }
+    below_[from].push_back(to);
   }
 
   std::vector<TaskInfo> tasks_;
-  absl::flat_hash_map<const void*, size_t> index_;
+  std::unordered_map<const void*, size_t> index_;
   std::vector<std::vector<size_t>> below_;
   std::vector<bool> awaited_;
 };
@@ -267,7 +269,7 @@ class TreePrinter {
   const AwaitGraph& graph_;
   std::vector<Item> todo_;
   std::vector<bool> open_;  // at each depth, whether a line goes on downwards
-  absl::flat_hash_set<size_t> shown_;
+  std::unordered_set<size_t> shown_;
   std::string out_;
 };
 

@@ -20,8 +20,10 @@ absl::Status StatusOf(const std::exception_ptr& error) {
   } catch (const std::system_error& e) {
     const bool is_errno = e.code().category() == std::generic_category() ||
                           e.code().category() == std::system_category();
-    return absl::Status(is_errno ? absl::ErrnoToStatusCode(e.code().value())
-                                 : absl::StatusCode::kUnknown,
+    // An error without a number is an error all the same.
+    return absl::Status(is_errno && e.code().value() != 0
+                            ? absl::ErrnoToStatusCode(e.code().value())
+                            : absl::StatusCode::kUnknown,
                         e.what());
   } catch (const std::invalid_argument& e) {
     return absl::InvalidArgumentError(e.what());

@@ -192,6 +192,17 @@ class SettleAwaiter {
   Awaiter awaiter_;
 };
 
+// What Settle() awaits: an awaiter that knows nothing of coil gets a coroutine
+// of its own, which gives it another handle than that of Settle().
+template <class A>
+auto AwaiterToSettle(A&& awaitable) {
+  if constexpr (HasIntoAwaiter<A> || IsLeafAwaiter<A>) {
+    return GetAwaiter(std::forward<A>(awaitable));
+  } else {
+    return AwaitInCoroutine<A>(std::forward<A>(awaitable)).IntoAwaiter();
+  }
+}
+
 // The outcome of something that is done.
 template <class State>
 auto OutcomeOfDone(const RefPtr<State>& state) {
@@ -227,10 +238,9 @@ Co<Outcome<internal::ValueOf<A>>> Settle(A awaitable) {
     awaitable = A();
     co_return internal::OutcomeOfDone(state);
   } else {
-    using Awaiter = std::remove_cvref_t<decltype(internal::GetAwaiter(
-        std::move(awaitable)))>;
+    using Awaiter = decltype(internal::AwaiterToSettle(std::move(awaitable)));
     internal::SettleAwaiter<Awaiter> settle(
-        internal::GetAwaiter(std::move(awaitable)));
+        internal::AwaiterToSettle(std::move(awaitable)));
     auto outcome = co_await std::move(settle);
     if (outcome.Cancelled() && own.Arrived()) outcome.Rethrow();
     co_return outcome;

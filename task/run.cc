@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coil/loop/internal/signals.h"
 #include "coil/task/inspect.h"
 
 namespace coil {
@@ -39,14 +40,23 @@ class Runner::InterruptGuard {
   }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
-  ~InterruptGuard() { Release(); }
+  ~InterruptGuard() {
+    try {
+      Release();
+    } catch (...) {  // in a forked child, which has no part in the loop
+    }
+  }
 
   // The signal that came; zero for none.
   int Received() const { return received_; }
 
   void Release() {
     for (int signal : watched_) {
-      if (IsOurs(signal)) loop_.RemoveSignalHandler(signal);
+      // Also while a SignalSet has the signal in its place.
+      if (IsOurs(signal) ||
+          internal::CoreOf(loop_).signals().SteppedAside(signal)) {
+        loop_.RemoveSignalHandler(signal);
+      }
     }
     watched_.clear();
   }
@@ -121,11 +131,11 @@ void Runner::Prepare() {
         "coroutine, "
         "or give it to CreateTask()");
   }
-  Loop();
+  internal::CheckCanRun(Loop(), "Run");
 }
 
 void Runner::CheckOwn(const AnyTask& task) const {
-  if (&task.Checked().loop() != &internal::CoreOf(*loop_)) {
+  if (!task.Checked().BelongsTo(internal::CoreOf(*loop_))) {
     internal::ThrowWrongLoop("Runner::Run");
   }
 }
@@ -239,6 +249,7 @@ class StopWhenDone final : public DoneNode, public Runnable {
 }  // namespace
 
 void RunLoopUntilDone(EventLoop& loop, const AnyTask& task) {
+  CheckCanRun(loop, "RunUntilComplete");
   FutureCore& core = task.Checked();
   if (core.Done()) return;
   struct Guard {

@@ -37,6 +37,7 @@
 #include <utility>
 
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/loop_core.h"
 #include "coil/loop/simulation.h"
 #include "coil/task/co.h"
 #include "coil/task/context_var.h"
@@ -138,8 +139,8 @@ class Runner {
   // The loop, made now if it was not. Throws std::runtime_error after Close().
   EventLoop& Loop();
 
-  // Cancels and awaits what is left over, ends the thread pool, closes the
-  // loop. Idempotent. asyncio: A4.
+  // Cancels and awaits what is left over, waits for the thread pool while the
+  // loop runs on, closes the loop. Idempotent. asyncio: A4.
   void Close();
 
  private:
@@ -153,10 +154,10 @@ class Runner {
     task = Task<T>();
     return internal::TakeShared(state);
   }
-  // Makes the loop. Throws if one runs in this thread, or after Close().
+  // Makes the loop. Throws if it cannot run in this thread now.
   void Prepare();
   // Tasks of Run() run in one context, not in copies of it.
-  TaskOptions InContext() const { return {.context = &context_}; }
+  TaskOptions InContext() const { return {.name = {}, .context = &context_}; }
   void CheckOwn(const AnyTask& task) const;
   void RunUntilDone(const AnyTask& task);
   void CancelAll();
@@ -215,14 +216,18 @@ template <class A>
 decltype(auto) RunLoopUntilComplete(EventLoop& loop, A&& awaitable) {
   using D = std::remove_cvref_t<A>;
   if constexpr (internal::kIsHandle<D>) {
-    if (&awaitable.Checked().loop() != &internal::CoreOf(loop)) {
+    if (!awaitable.Checked().BelongsTo(internal::CoreOf(loop))) {
       internal::ThrowWrongLoop("RunUntilComplete");
     }
     internal::RunLoopUntilDone(loop, awaitable);
     auto state = internal::StateOf(awaitable);
     return internal::TakeShared(state);
   } else if constexpr (internal::kIsCo<D>) {
-    auto task = internal::Spawn(internal::CoreOf(loop), D(std::move(awaitable)),
+    // A loop that cannot run it must not own it.
+    D main(std::move(awaitable));
+    internal::DisposeOnThrow guard(main);
+    internal::CheckCanRun(loop, "RunUntilComplete");
+    auto task = internal::Spawn(internal::CoreOf(loop), std::move(main),
                                 TaskOptions{}, std::source_location::current());
     internal::RunLoopUntilDone(loop, task);
     auto state = internal::StateOf(task);

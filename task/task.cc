@@ -2,6 +2,8 @@
 
 #include <cxxabi.h>
 
+#include <exception>
+#include <new>
 #include <stdexcept>
 #include <typeinfo>
 
@@ -14,10 +16,11 @@ namespace internal {
 namespace {
 
 // A future may outlive its loop.
-bool LoopIsOpen(LoopCore& loop) {
-  if (LoopCore::Current() == &loop) [[likely]]
+bool LoopIsOpen(const FutureCore& core) {
+  const LoopCore* here = LoopCore::Current();
+  if (here != nullptr && core.BelongsTo(*here)) [[likely]]
     return true;
-  return LoopCore::Exists(&loop) && !loop.loop().IsClosed();
+  return core.LoopExists() && !core.loop().loop().IsClosed();
 }
 
 // A done-callback: waits in the future, then in the ready FIFO.
@@ -34,7 +37,7 @@ class DoneCallback final : public DoneNode, public Runnable {
     core_->loop().Schedule(this);
   }
   void OnDone(FutureCore&) noexcept override {
-    if (LoopIsOpen(core_->loop())) {
+    if (LoopIsOpen(*core_)) {
       Schedule();
     } else {
       delete this;  // nobody would run it any more
@@ -76,6 +79,16 @@ uint64_t NextCallbackId() {
 
 }  // namespace
 
+std::exception_ptr CancelledErrorOf(const std::string& message) noexcept {
+  try {
+    // Without memory for its copy of the message this gives std::bad_alloc.
+    std::exception_ptr error = std::make_exception_ptr(CancelledError(message));
+    if (IsCancelledError(error)) return error;
+  } catch (const std::bad_alloc&) {  // not even for the first copy
+  }
+  return std::make_exception_ptr(CancelledError());
+}
+
 bool IsCancelledError(const std::exception_ptr& error) noexcept {
 #if defined(__GLIBCXX__)
   const std::type_info* type = error.__cxa_exception_type();
@@ -111,7 +124,7 @@ void ThrowNotAwaitable(const FutureCore* core, const TaskCore* task) {
 
 void CheckThreadSlow(const FutureCore& core, const char* operation) {
   LoopCore& loop = core.loop();
-  if (core.Done() || !LoopCore::Exists(&loop)) return;
+  if (core.Done() || !core.LoopExists()) return;
   if (!loop.debug() || !loop.loop().IsRunning()) return;
   throw std::runtime_error(absl::StrCat(operation, ": ", core.Name(),
                                         " belongs to an event loop that runs "
@@ -174,7 +187,12 @@ void AnyTask::SetName(std::string name) const {
 CallbackId AnyTask::AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const {
   internal::FutureCore& core = Checked();
   internal::CheckThread(core, "AddDoneCallback");
-  if (!internal::LoopIsOpen(core.loop())) {
+  if (f == nullptr) {
+    throw std::invalid_argument(
+        absl::StrCat("AddDoneCallback: the callback of ", core.Name(),
+                     " is null; give it something that can be called"));
+  }
+  if (!internal::LoopIsOpen(core)) {
     throw std::runtime_error(absl::StrCat("AddDoneCallback: the event loop of ",
                                           core.Name(),
                                           " is closed, nobody would call it"));

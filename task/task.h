@@ -90,8 +90,8 @@ class AnyTask {
   void SetName(std::string name) const;
 
   // Calls `f(AnyTask)` on the loop, never inline, once it is done; also if it
-  // is done already. An error of `f` goes to the exception handler. asyncio:
-  // A27.
+  // is done already. An error of `f` goes to the exception handler. Throws
+  // std::invalid_argument if `f` is null. asyncio: A27.
   CallbackId AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const;
   // True if it was registered and had not been scheduled. asyncio: A28.
   bool RemoveDoneCallback(CallbackId id) const;

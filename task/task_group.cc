@@ -185,8 +185,9 @@ void TaskGroup::ExitCancelled() {
 void TaskGroup::EndExit(const std::exception_ptr& body_error) {
   if (parent_cancel_requested_) {
     // The request was ours: take it back, also if an error is thrown.
-    if (parent_->Uncancel() == 0) {
+    if (parent_->Uncancel() <= cancelling_) {
       propagate_ = nullptr;
+      parent_->TakeMustCancel();  // ours, if the body had no await left
     } else if (propagate_ == nullptr) {
       propagate_ = pending_;  // what is left is not ours (gh-155433)
     }

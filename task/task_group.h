@@ -151,7 +151,9 @@ class TaskGroup {
   template <class T, class B>
   friend Co<T> internal::RunInTaskGroup(B body);
 
-  explicit TaskGroup(internal::TaskCore* parent) : parent_(parent) {}
+  explicit TaskGroup(internal::TaskCore* parent)
+      : parent_(parent),
+        cancelling_(parent->Cancelling() - (parent->MustCancel() ? 1 : 0)) {}
   ~TaskGroup();
 
   internal::LoopCore& loop() const { return parent_->loop(); }
@@ -182,6 +184,9 @@ class TaskGroup {
   [[noreturn]] static void ThrowNoValue();
 
   internal::TaskCore* parent_;
+  // How many requests the parent had been told of when it entered: those are
+  // over, and do not count as cancels from outside.
+  int cancelling_;
   internal::GroupMember* first_ = nullptr;  // those that have not ended, oldest
   internal::GroupMember* last_ = nullptr;
   internal::GroupMember* first_failed_ =

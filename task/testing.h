@@ -52,6 +52,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "coil/loop/event_loop.h"  // tests ask the loop for the time
 #include "coil/task/co.h"
 #include "coil/task/testing_assert.h"
 #include "coil/task/testing_sweep.h"

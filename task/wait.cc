@@ -3,7 +3,6 @@
 #include <new>
 #include <stdexcept>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "coil/loop/internal/loop_core.h"
 
@@ -63,7 +62,7 @@ void WaitAwaiter::Arm() noexcept {
   }
   LoopCore& loop = task_->loop();
   if (options_.timeout == absl::InfiniteDuration()) return;
-  const LoopTime until = loop.Now() + options_.timeout;
+  const LoopTime until = loop.RecentNow() + options_.timeout;
   if (until != LoopTime::InfiniteFuture()) loop.Arm(this, until);
 }
 
@@ -97,16 +96,6 @@ void CheckWait(size_t count, const WaitOptions& options) {
         absl::StrCat("Wait: ", static_cast<int>(options.return_when),
                      " is not a value of ReturnWhen"));
   }
-}
-
-std::vector<bool> FirstOfEach(const std::vector<FutureCore*>& futures) {
-  std::vector<bool> first(futures.size());
-  absl::flat_hash_set<const FutureCore*> seen;
-  seen.reserve(futures.size());
-  for (size_t i = 0; i < futures.size(); ++i) {
-    first[i] = seen.insert(futures[i]).second;
-  }
-  return first;
 }
 
 }  // namespace coil::internal

@@ -44,6 +44,7 @@
 #include "absl/time/time.h"
 #include "coil/loop/internal/timer_queue.h"
 #include "coil/task/co.h"
+#include "coil/task/internal/first_of_each.h"
 #include "coil/task/internal/leaf_awaiter.h"
 #include "coil/task/internal/task_core.h"
 #include "coil/task/internal/task_state.h"
@@ -136,8 +137,6 @@ class WaitAwaiter final : public LeafAwaiter<WaitAwaiter>, private TimerNode {
 
 // Throws std::invalid_argument: nothing to wait for, or no such condition.
 void CheckWait(size_t count, const WaitOptions& options);
-// For each future, whether it is the first of its kind in the list.
-std::vector<bool> FirstOfEach(const std::vector<FutureCore*>& futures);
 
 template <class H>
 void KeepFirstOfEach(std::vector<H>& handles) {

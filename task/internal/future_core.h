@@ -5,12 +5,13 @@
 // is linked to: the promise, the leaf that a task waits in, the node of those
 // who wait.
 //
-// Threads: the loop's thread only; the count of references is not atomic.
+// Threads: the loop's thread only, but for the count of references.
 // Lifetime: counted, see RefPtr.
 
 #ifndef COIL_TASK_INTERNAL_FUTURE_CORE_H_
 #define COIL_TASK_INTERNAL_FUTURE_CORE_H_
 
+#include <atomic>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,7 @@
 #include "coil/loop/internal/context_slot.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/task/internal/frame_allocator.h"
+#include "coil/task/internal/ref_count.h"
 
 namespace coil::internal {
 
@@ -52,9 +54,6 @@ class Leaf {
   virtual bool OnCancel() noexcept = 0;
   // The future to which a cancel of the task is passed on; null for most.
   virtual FutureCore* ForwardsCancel() const noexcept { return nullptr; }
-  // The task gave way to others before this operation took its place; try now.
-  // True: complete, go on. False: armed.
-  virtual bool OnRetry() noexcept { return true; }
   // "Lock 0x12 held by Task-3": appended to `out`.
   virtual void DescribeWait(std::string* out) const = 0;
   // The futures that are waited for, for the call graph: calls `visit` for
@@ -114,14 +113,24 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
   bool Failed() const { return state_ == State::kFailed; }
   State state() const { return state_; }
   LoopCore& loop() const { return *loop_; }
+  // False also if its loop is gone and `loop` lies where that was.
+  bool BelongsTo(const LoopCore& loop) const {
+    return loop_ == &loop && (IsOwned() || LoopId() == loop.id());
+  }
+  // Slow, unless it is a task that has not ended.
+  bool LoopExists() const {
+    return IsOwned() || LoopCore::Exists(loop_, LoopId());
+  }
   bool IsTask() const { return is_task_; }
   uint32_t id() const { return id_; }
 
-  void Ref() noexcept { ++references_; }
+  // Any thread: handles may be copied and dropped anywhere.
+  void Ref() noexcept { references_.Add(); }
   void Unref() noexcept {
-    if (--references_ == 0) Destroy();
+    if (references_.Drop()) Destroy();
   }
-  uint32_t References() const { return references_; }
+  // True if there is but one handle, and no task that runs behind it.
+  bool Unique() const noexcept { return references_.Unique(); }
 
   // Requests cancellation; false if done. A task counts the request.
   virtual bool Cancel(std::string_view message) = 0;
@@ -159,9 +168,17 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
   void Abandon() noexcept override {}
 
  protected:
+  // A task begins with two references: the loop has one of them.
   FutureCore(LoopCore& loop, bool is_task, std::source_location created);
-  ~FutureCore();
+  ~FutureCore() {
+    // The nodes that are left belong to the future: nobody awaits it any more.
+    if (waiters_ != nullptr) [[unlikely]]
+      OrphanNodes();
+  }
+  // In its loop's list: the loop exists.
+  bool IsOwned() const { return is_task_ && !Done(); }
   void AppendDone(DoneNode* node) noexcept;
+  void OrphanNodes() noexcept;
   virtual void Destroy() noexcept = 0;
 
   // Stores the state and tells those who wait.
@@ -175,11 +192,20 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
 
   struct Extras {
     std::string name;
+    // While the name changes: a signal handler in this thread, the watchdog's,
+    // may look at any moment.
+    std::atomic<bool> renaming{false};
     std::string cancel_message;
+    int more_cancels = 0;  // than kMostCancels
     ContextRef context;
   };
   Extras& MutableExtras() {
-    if (extras_ == nullptr) extras_ = std::make_unique<Extras>();
+    if (extras_ == nullptr) {
+      auto extras = std::make_unique<Extras>();
+      // lint: allow fence (for a signal handler in this thread)
+      std::atomic_signal_fence(std::memory_order_release);
+      extras_ = std::move(extras);
+    }
     return *extras_;
   }
 
@@ -187,20 +213,20 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
   DoneNode* waiters_ = nullptr;
   std::unique_ptr<Extras> extras_;
   std::source_location created_;
-  uint32_t references_ = 1;
+  RefCount references_;
   uint32_t id_;
   uint32_t created_ms_;
   State state_ = State::kPending;
+  uint8_t budget_ = 0;  // of a task: hops until the pump takes over
   bool is_task_ : 1;
   bool retrieved_ : 1 = false;
   // Tasks only:
   bool must_cancel_ : 1 = false;  // deliver a cancel at the next blocking await
-  bool started_ : 1 = false;
-  bool retry_ : 1 = false;      // resume by Leaf::OnRetry
-  bool in_cancel_ : 1 = false;  // a walk along awaited tasks has passed here
-  bool internal_ : 1 = false;   // made by a combinator: not reported as dropped
-  uint8_t slices_ = 0;          // budgets spent since the clock was read
-  uint8_t budget_ = 0;          // hops until the pump takes over
+  bool begins_ : 1 = true;        // the next step is the first, or tries again
+  bool in_cancel_ : 1 = false;    // a walk along awaited tasks has passed here
+  bool internal_ : 1 = false;  // made by a combinator: not reported as dropped
+  uint8_t cancel_count_ = 0;   // requests; what is more is in the extras
+  static constexpr uint8_t kMostCancels = 255;
 };
 
 template <class Core>

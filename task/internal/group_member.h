@@ -67,7 +67,7 @@ class GroupCallableTask final : private CallableHolder<F>, public TaskState<T> {
   GroupCallableTask(LoopCore& loop, F callable, std::source_location created,
                     bool eager)
       : CallableHolder<F>(std::move(callable)),
-        TaskState<T>(loop, (*this->callable_)().Release(), created, eager) {}
+        TaskState<T>(loop, this->MakeRoot(), created, eager) {}
   GroupMember& member() { return member_; }
 
  private:

@@ -16,6 +16,13 @@
 //
 // A derived class calls Dispose() in its destructor.
 //
+// A task whose awaits all complete at once has to give way when its time slice
+// is used up. It does so at an operation that defines
+//
+//   void ArmGivingWay()   stands in for Ready() and Arm(): queues up first, and
+//                     is granted at once if it could be. So it keeps its place,
+//                     and whoever destroys the primitive finds it.
+//
 //   kIdle ──Ready()──> kDone                      (did not suspend)
 //     └──Arm()──> kArmed ──Grant()──> kGranted ──await_resume──> kDone
 //                    └──cancel: Unlink()──> kCancelled          (throws)
@@ -30,8 +37,6 @@
 
 #include <coroutine>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -88,8 +93,10 @@ class LeafAwaiter : public Base {
   bool await_ready() {
     derived().Validate();
     if (this->task_->SpendBudget()) [[unlikely]] {
-      this->wait_ = Wait::kGiveWay;
-      return false;
+      if constexpr (CanArmGivingWay()) {
+        this->wait_ = Wait::kGiveWay;
+        return false;
+      }
     }
     return derived().Ready();
   }
@@ -103,9 +110,13 @@ class LeafAwaiter : public Base {
       this->task_->SuspendScheduled(promise);
       return;
     }
-    if (this->wait_ == Wait::kGiveWay) [[unlikely]] {
-      this->task_->SuspendForRetry(this, promise);
-      return;
+    if constexpr (CanArmGivingWay()) {
+      if (this->wait_ == Wait::kGiveWay) [[unlikely]] {
+        this->wait_ = Wait::kArmed;
+        this->task_->SuspendOn(this, promise);
+        derived().ArmGivingWay();
+        return;
+      }
     }
     this->wait_ = Wait::kArmed;
     this->task_->SuspendOn(this, promise);
@@ -133,17 +144,6 @@ class LeafAwaiter : public Base {
     return true;
   }
 
-  bool OnRetry() noexcept override {
-    if (derived().Ready()) {
-      this->wait_ = Wait::kGranted;
-      return true;
-    }
-    this->wait_ = Wait::kArmed;
-    this->task_->SuspendOn(this, this->task_->top());
-    derived().Arm();
-    return false;
-  }
-
  protected:
   using Base::Base;
   LeafAwaiter() = default;
@@ -160,6 +160,9 @@ class LeafAwaiter : public Base {
 
  private:
   using Wait = typename Base::Wait;
+  static constexpr bool CanArmGivingWay() {
+    return requires(Derived& d) { d.ArmGivingWay(); };
+  }
   Derived& derived() { return static_cast<Derived&>(*this); }
 
   [[gnu::noinline, gnu::cold]] void Abandon() noexcept {
@@ -184,80 +187,16 @@ class LeafAwaiter : public Base {
   }
 };
 
-// Gives an awaiter that knows nothing of coil a coroutine to resume. Resuming
-// that one, on whatever thread, schedules the task; so the task never runs
-// inside of somebody else's callback.
-class ForeignResume {
+// The task of the coroutine that awaits this; completes at once.
+class ThisTask {
  public:
-  class promise_type;
-  explicit ForeignResume(std::coroutine_handle<promise_type> handle) noexcept
-      : handle_(handle) {}
-  ForeignResume(ForeignResume&& other) noexcept
-      : handle_(std::exchange(other.handle_, nullptr)) {}
-  ForeignResume& operator=(ForeignResume&&) = delete;
-  ~ForeignResume();
-
-  // A coroutine that wakes `leaf`'s task when it is resumed.
-  static ForeignResume Make(TaskCore* task);
-  std::coroutine_handle<> handle() const;
+  void Bind(TaskCore* task) noexcept { task_ = task; }
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  TaskCore* await_resume() const noexcept { return task_; }
 
  private:
-  std::coroutine_handle<promise_type> handle_;
-};
-
-// Awaits `A`, an awaiter from elsewhere: `co_await` works on what is not
-// coil's.
-//
-// Cancellation: such an operation cannot be cancelled: the request is delivered
-// once the operation has ended, and its result is dropped.
-template <class A>
-class ForeignAwaiter final : public Leaf {
- public:
-  ForeignAwaiter(A&& awaiter, TaskCore* task)
-      : awaiter_(std::forward<A>(awaiter)), task_(task) {}
-  ForeignAwaiter(ForeignAwaiter&&) = default;
-  ForeignAwaiter& operator=(ForeignAwaiter&&) = delete;
-
-  bool await_ready() { return awaiter_.await_ready(); }
-
-  template <class P>
-  COIL_AWAIT_SUSPEND void await_suspend(std::coroutine_handle<P> self) {
-    suspended_ = true;
-    resume_.emplace(ForeignResume::Make(task_));
-    PromiseBase* promise = &self.promise();
-    task_->SuspendOn(this, promise);
-    using Result = decltype(awaiter_.await_suspend(resume_->handle()));
-    if constexpr (std::is_void_v<Result>) {
-      awaiter_.await_suspend(resume_->handle());
-    } else if constexpr (std::is_same_v<Result, bool>) {
-      if (!awaiter_.await_suspend(resume_->handle())) {
-        resume_->handle().resume();
-      }
-    } else {
-      awaiter_.await_suspend(resume_->handle()).resume();
-    }
-  }
-
-  [[gnu::always_inline]] decltype(auto) await_resume() {
-    if (suspended_ && task_->TakeMustCancel()) [[unlikely]] {
-      task_->ThrowCancelled();
-    }
-    return awaiter_.await_resume();
-  }
-
-  bool OnCancel() noexcept override {
-    task_->RequestMustCancel();
-    return false;
-  }
-  void DescribeWait(std::string* out) const override {
-    out->append("an awaiter that is not coil's");
-  }
-
- private:
-  A awaiter_;
-  TaskCore* task_;
-  std::optional<ForeignResume> resume_;
-  bool suspended_ = false;
+  TaskCore* task_ = nullptr;
 };
 
 }  // namespace coil::internal

@@ -14,14 +14,6 @@
 #ifndef COIL_TASK_INTERNAL_PROMISE_H_
 #define COIL_TASK_INTERNAL_PROMISE_H_
 
-#if !defined(__cpp_impl_coroutine)
-#error \
-    "coil needs C++20 coroutines: compile with -std=c++20 (g++ 12+, clang 16+)"
-#endif
-#if !defined(__cpp_exceptions)
-#error "coil needs exceptions: do not compile with -fno-exceptions"
-#endif
-
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -31,6 +23,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "coil/loop/internal/language.h"
+#include "coil/task/internal/foreign_awaiter.h"
 #include "coil/task/internal/frame_allocator.h"
 #include "coil/task/internal/leaf_awaiter.h"
 #include "coil/task/internal/result_slot.h"

@@ -3,12 +3,14 @@
 #include <cxxabi.h>
 
 #include <atomic>
+#include <cassert>
 #include <stdexcept>
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/bounded_text.h"
 
 namespace coil::internal {
 namespace {
@@ -41,15 +43,10 @@ bool IsKeyboardInterrupt(const std::exception_ptr& error) noexcept {
 #endif
 }
 
-// When the slice of the step that runs in this thread began, in nanoseconds.
-thread_local int64_t t_slice_started = 0;
-
-// The last part of a path: reports name files as a programmer does.
-std::string_view BaseName(const char* path) {
-  std::string_view name(path);
-  const size_t slash = name.rfind('/');
-  return slash == std::string_view::npos ? name : name.substr(slash + 1);
-}
+// The time slice of the step that runs in this thread: how many budgets it has
+// spent since the clock was read, and when it began, in nanoseconds.
+constinit thread_local uint8_t t_slices = 0;
+constinit thread_local int64_t t_slice_started = 0;
 
 }  // namespace
 
@@ -57,20 +54,35 @@ std::string_view BaseName(const char* path) {
 
 FutureCore::FutureCore(LoopCore& loop, bool is_task,
                        std::source_location created)
-    : loop_(&loop),
+    : OwnedRunnable(loop.id()),
+      loop_(&loop),
       created_(created),
+      references_(is_task ? 2 : 1),
       id_(NextId()),
       created_ms_(
           static_cast<uint32_t>(loop.LastNow().Nanoseconds() / 1000000)),
       is_task_(is_task) {}
 
-FutureCore::~FutureCore() {
-  // The nodes that are left belong to the future: nobody awaits it any more.
-  while (waiters_ != nullptr) {
-    DoneNode* node = waiters_;
-    RemoveDone(node);
+// A callback may own the last handle of the next future, whose callback owns
+// another one: such a chain is taken down by the outermost call alone, without
+// recursion.
+void FutureCore::OrphanNodes() noexcept {
+  constinit static thread_local DoneNode** last = nullptr;  // of the list
+  DoneNode* first = std::exchange(waiters_, nullptr);
+  DoneNode* const end = first->previous_;
+  if (last != nullptr) {
+    *last = first;
+    last = &end->next_;
+    return;
+  }
+  for (last = &end->next_; first != nullptr;) {
+    DoneNode* const node = first;
+    if (last == &node->next_) last = &first;
+    first = node->next_;
+    node->previous_ = node->next_ = nullptr;
     node->Orphaned();
   }
+  last = nullptr;
 }
 
 void FutureCore::AppendDone(DoneNode* node) noexcept {
@@ -102,20 +114,25 @@ void FutureCore::Finish(State state) noexcept {
   }
 }
 
-void FutureCore::ReportUnretrievedSlow() noexcept {
+void FutureCore::ReportUnretrievedSlow() noexcept try {
   ExceptionContext context(absl::StrCat(is_task_ ? "Task" : "Future",
                                         " exception was never retrieved"));
   context.exception = StoredError();
   context.task =
       absl::StrCat(Name(), " created at ", BaseName(created_.file_name()), ":",
                    created_.line());
-  if (LoopCore::Exists(loop_)) {
+  // The last handle may have been dropped on another thread.
+  if (LoopCore::Current() == loop_ ||
+      (LoopExists() && !loop_->loop().IsRunning())) {
     loop_->Report(context);
   } else {
     WriteDiagnostic(absl::StrCat("coil: ", context.message, " (", context.task,
                                  ")\n  ",
                                  DescribeException(context.exception)));
   }
+} catch (...) {
+  WriteDiagnostic(
+      "coil: an exception was never retrieved, and no memory to say more");
 }
 
 std::string FutureCore::Name() const {
@@ -124,7 +141,10 @@ std::string FutureCore::Name() const {
 }
 
 void FutureCore::SetName(std::string name) {
-  MutableExtras().name = std::move(name);
+  Extras& extras = MutableExtras();
+  extras.renaming.exchange(true, std::memory_order_acquire);
+  extras.name = std::move(name);
+  extras.renaming.store(false, std::memory_order_release);
 }
 
 // ------------------------------------------------------------------ TaskCore
@@ -133,15 +153,25 @@ TaskCore::TaskCore(LoopCore& loop, PromiseBase* root,
                    std::source_location created, bool eager)
     : FutureCore(loop, /*is_task=*/true, created), top_(root) {
   root->task = this;
-  if (t_context != nullptr) SetContext(CaptureContext());
-  Ref();  // the loop's
+  if (t_context != nullptr && !t_context->empty()) [[unlikely]] {
+    try {
+      SetContext(CaptureContext());
+    } catch (...) {
+      DestroyChain();  // nobody else owns the coroutine any more
+      throw;
+    }
+  }
   loop.Own(this);
   state_ = State::kScheduled;
   if (!eager) loop.Schedule(this);
 }
 
 void TaskCore::CountCancel(std::string_view message) {
-  ++cancel_count_;
+  if (cancel_count_ < kMostCancels) [[likely]] {
+    ++cancel_count_;
+  } else {
+    ++MutableExtras().more_cancels;
+  }
   if (!message.empty()) {
     MutableExtras().cancel_message = message;
   } else if (extras_ != nullptr) {
@@ -161,9 +191,10 @@ bool TaskCore::Cancel(std::string_view message) {
       task->must_cancel_ = true;
       break;
     }
-    FutureCore* next = task->leaf_->ForwardsCancel();
+    Leaf* const leaf = task->leaf();
+    FutureCore* next = leaf->ForwardsCancel();
     if (next == nullptr) {
-      if (task->leaf_->OnCancel()) task->Wake();
+      if (leaf->OnCancel()) task->Wake();
       break;
     }
     if (next->Done() || next->state() == State::kFinished) {
@@ -180,7 +211,7 @@ bool TaskCore::Cancel(std::string_view message) {
     TaskCore* next_task = static_cast<TaskCore*>(next);
     if (next_task->in_cancel_) {
       // A circle of tasks that wait for one another: it is broken here.
-      if (task->leaf_->OnCancel()) task->Wake();
+      if (leaf->OnCancel()) task->Wake();
       break;
     }
     task = next_task;
@@ -188,7 +219,7 @@ bool TaskCore::Cancel(std::string_view message) {
   for (task = this; task->in_cancel_;) {
     task->in_cancel_ = false;
     if (task->state_ != State::kSuspended) break;
-    FutureCore* next = task->leaf_->ForwardsCancel();
+    FutureCore* next = task->leaf()->ForwardsCancel();
     if (next == nullptr || !next->IsTask()) break;
     task = static_cast<TaskCore*>(next);
   }
@@ -196,8 +227,12 @@ bool TaskCore::Cancel(std::string_view message) {
 }
 
 int TaskCore::Uncancel() noexcept {
-  if (cancel_count_ > 0 && --cancel_count_ == 0) must_cancel_ = false;
-  return cancel_count_;
+  if (extras_ != nullptr && extras_->more_cancels > 0) {
+    --extras_->more_cancels;
+  } else if (cancel_count_ > 0 && --cancel_count_ == 0) {
+    must_cancel_ = false;
+  }
+  return Cancelling();
 }
 
 const std::string& TaskCore::CancelMessage() const {
@@ -223,71 +258,89 @@ std::coroutine_handle<> TaskCore::TransferSlow(PromiseBase* next) noexcept {
 // reading in a step only starts the slice.
 bool TaskCore::SliceUsedUp() noexcept {
   constexpr uint8_t kBudgetsBetweenReads = 32;
-  if (++slices_ % kBudgetsBetweenReads != 0) return false;
+  if (++t_slices % kBudgetsBetweenReads != 0) return false;
   const int64_t now = loop_->clock().Now().Nanoseconds();
-  if (slices_ == kBudgetsBetweenReads) {
+  if (t_slices == kBudgetsBetweenReads) {
     t_slice_started = now;
     return false;
   }
-  slices_ = kBudgetsBetweenReads;
+  t_slices = kBudgetsBetweenReads;
   return now - t_slice_started > loop_->time_slice();
 }
 
 void TaskCore::Run() {
+  // It is in the queue once for each time. A queue in which it is twice may be
+  // a circle, so that a mistake here would spin rather than crash.
+  assert(state_ == State::kScheduled && "a task was woken twice");
   if (t_step_observer != nullptr) [[unlikely]] {
     t_step_observer->OnResume(*this);
   }
-  TaskCore* const previous = std::exchange(t_current_task, this);
+  t_current_task = this;
+  if (t_context != nullptr) [[unlikely]]
+    DropStrayContext();
   ContextBase* const entered = context();
-  ContextBase* const previous_context = std::exchange(t_context, entered);
-  ++t_scope_depth;
-  slices_ = 0;
+  if (entered != nullptr) [[unlikely]]
+    t_context = entered;
+  t_slices = 0;
   budget_ = kBudget;
-  bool go_on = true;
-  if (!started_) [[unlikely]] {
-    started_ = true;
-    if (must_cancel_) {
-      // Cancelled before its first step: the body never runs (A18).
-      DestroyChain();
-      StoreCancelled();
-      t_current_task = previous;
-      t_context = previous_context;
-      --t_scope_depth;
-      FinishAs(State::kCancelled);
-      return;
-    }
-  } else if (retry_) [[unlikely]] {
-    retry_ = false;
-    Leaf* leaf = leaf_;
-    state_ = State::kSuspended;
-    if (must_cancel_) {
-      leaf_ = nullptr;
-    } else {
-      go_on = leaf->OnRetry();
-    }
-  }
-  if (go_on) {
+  const bool runs = !begins_ || BeginFirstStep();
+  if (runs) [[likely]] {
     do {
       state_ = State::kRunning;
       top_->Handle().resume();
     } while (state_ == State::kTrampoline);
   }
-  t_current_task = previous;
-  ContextBase* const last = std::exchange(t_context, previous_context);
-  --t_scope_depth;
-  // A variable was set in the empty context: what came to be is the task's.
-  if (last != entered) [[unlikely]]
-    SetContext(ContextRef::Adopt(last));
+  t_current_task = nullptr;
+  if (ContextBase* const last = t_context; last != nullptr) [[unlikely]] {
+    t_context = nullptr;
+    // A variable was set in the empty context: what came to be is the task's.
+    if (last != entered) SetContext(ContextRef::Adopt(last));
+  }
   if (t_step_observer != nullptr) [[unlikely]]
     t_step_observer->OnStep(*this);
-  if (state_ == State::kFinished) Complete();
+  if (state_ == State::kFinished) Complete(runs);
 }
 
-void TaskCore::StartEagerly() { Run(); }
+// Between the steps, in an exception handler or a destructor, a variable was
+// set: in nobody's context.
+void TaskCore::DropStrayContext() noexcept {
+  std::exchange(t_context, nullptr)->Unref();
+}
 
-void TaskCore::Complete() {
-  State state = TakeOutcome(top_);
-  top_ = nullptr;
+// False if there is nothing to resume.
+bool TaskCore::BeginFirstStep() noexcept {
+  begins_ = false;
+  if (!must_cancel_) return true;
+  // Cancelled before its first step: the body never runs (A18).
+  DestroyChain();
+  StoreCancelled();
+  state_ = State::kFinished;
+  return false;
+}
+
+void TaskCore::StartEagerly() {
+  // It runs inside of another task's step, or outside of all.
+  struct Outer {
+    Outer() { ++t_scope_depth; }
+    ~Outer() {
+      --t_scope_depth;
+      t_current_task = task;
+      t_context = context;
+      t_slices = slices;
+      t_slice_started = slice_started;
+    }
+    const uint8_t slices = t_slices;
+    const int64_t slice_started = t_slice_started;
+    TaskCore* const task = t_current_task;
+    ContextBase* const context = std::exchange(t_context, nullptr);
+  } const outer;
+  Run();
+}
+
+// `has_run` is false for a task that was cancelled before its first step.
+void TaskCore::Complete(bool has_run) {
+  State state =
+      has_run ? TakeOutcome(std::exchange(top_, nullptr)) : State::kCancelled;
   if (must_cancel_ && state == State::kDone) {
     // A request that no await has delivered: the task ends cancelled and its
     // value is dropped (A22).
@@ -320,7 +373,6 @@ void TaskCore::FinishAs(State state) noexcept {
 
 void TaskCore::DestroyChain() noexcept {
   PromiseBase* promise = std::exchange(top_, nullptr);
-  leaf_ = nullptr;
   ++t_giving_up;
   while (promise != nullptr) {
     PromiseBase* parent = promise->parent;
@@ -333,12 +385,18 @@ void TaskCore::DestroyChain() noexcept {
   t_destroyed_child = nullptr;
 }
 
+void TaskCore::ReportPending() const noexcept try {
+  ExceptionContext context("Task was destroyed but it is pending");
+  context.task = Describe();
+  loop_->Report(context);
+} catch (...) {
+  WriteDiagnostic(
+      "coil: a task was destroyed but it is pending, and no memory to say "
+      "more");
+}
+
 void TaskCore::OnLoopClose() noexcept {
-  if (!internal_) {
-    ExceptionContext context("Task was destroyed but it is pending");
-    context.task = Describe();
-    loop_->Report(context);
-  }
+  if (!internal_) ReportPending();
   // A task that is in the ready FIFO stays there, so the loop's reference is
   // only dropped by Abandon(), when the FIFO is emptied; every task goes that
   // way.
@@ -359,6 +417,21 @@ void TaskCore::Abandon() noexcept {
 std::string TaskCore::Describe() const {
   return absl::StrCat(Name(), " created at ", BaseName(created_.file_name()),
                       ":", created_.line());
+}
+
+size_t TaskCore::DescribeTo(char* buffer, size_t size) const noexcept {
+  BoundedText text(buffer, size);
+  const Extras* extras = extras_.get();
+  if (extras != nullptr && !extras->renaming.load(std::memory_order_relaxed) &&
+      !extras->name.empty()) {
+    text.Put(extras->name);
+  } else {
+    text.Put("Task-");
+    text.PutNumber(id_);
+  }
+  text.Put(" created at ");
+  text.PutPlace(created_);
+  return text.size();
 }
 
 void ThrowNoLoop(const char* what) {

@@ -5,9 +5,10 @@
 // count.
 //
 //   ready FIFO ──> TaskCore ──top_──> leaf promise ──parent──> ... ──> root
-//   promise
 //                     │                    │
-//                     └──leaf_──> the awaiter that the leaf coroutine waits in
+//                     └──leaf()──> the awaiter that the leaf coroutine waits
+//                                  in; it lies in the link of the ready FIFO,
+//                                  which is free while the task is suspended
 //
 // States of a task:
 //
@@ -16,7 +17,7 @@
 //                          Run) └──root returns──> kFinished ──Complete──>
 //                          kDone
 //
-// Threads: the loop's thread only; the count of references is not atomic.
+// Threads: the loop's thread only, but for the count of references.
 // Lifetime: counted. The loop's list of owned tasks holds one reference from
 //   creation to completion, so a running task never vanishes.
 
@@ -70,13 +71,21 @@ class TaskCore : public FutureCore {
   // The budget of hops between two visits of the pump: see docs/design.
   static constexpr uint8_t kBudget = 128;
 
-  // The task that runs in this thread, or null. Not for coroutine bodies.
-  static TaskCore* Current() noexcept { return t_current_task; }
+  // The task that runs in this thread, or null. Not for coroutine bodies. In
+  // the child of a fork, what the parent's task was is none of this thread's
+  // loop.
+  static TaskCore* Current() noexcept {
+    TaskCore* const task = t_current_task;
+    return task != nullptr && task->loop_ == LoopCore::Current() ? task
+                                                                 : nullptr;
+  }
 
   // --- cancellation -------------------------------------------------------
   bool Cancel(std::string_view message) override;
   int Uncancel() noexcept;
-  int Cancelling() const noexcept { return cancel_count_; }
+  int Cancelling() const noexcept {
+    return cancel_count_ + (extras_ == nullptr ? 0 : extras_->more_cancels);
+  }
   // True once if a request is waiting to be delivered.
   bool TakeMustCancel() noexcept {
     if (!must_cancel_) [[likely]]
@@ -94,26 +103,20 @@ class TaskCore : public FutureCore {
   // The coroutine of `promise` waits in `leaf` from now on.
   void SuspendOn(Leaf* leaf, PromiseBase* promise) noexcept {
     state_ = State::kSuspended;
-    leaf_ = leaf;
+    SetIdleWord(leaf);
     top_ = promise;
   }
+  // The suspension has failed with an error, and the coroutine goes on with it.
+  void StayRunning() noexcept { state_ = State::kRunning; }
   // Suspended, and to be resumed on the next pass.
   void SuspendScheduled(PromiseBase* promise) noexcept {
     state_ = State::kScheduled;
-    leaf_ = nullptr;
     top_ = promise;
     loop_->Schedule(this);
-  }
-  // The same, but `leaf` has not tried yet.
-  void SuspendForRetry(Leaf* leaf, PromiseBase* promise) noexcept {
-    SuspendScheduled(promise);
-    leaf_ = leaf;
-    retry_ = true;
   }
   // Schedules a suspended task. REQUIRES: it is suspended on a leaf.
   void Wake() noexcept {
     state_ = State::kScheduled;
-    leaf_ = nullptr;
     loop_->Schedule(this);
   }
 
@@ -144,14 +147,22 @@ class TaskCore : public FutureCore {
   void OnLoopClose() noexcept override;
   void Abandon() noexcept override;
   std::string Describe() const override;
+  size_t DescribeTo(char* buffer, size_t size) const noexcept override;
   bool Shuffles() const override { return true; }
   // The first step, now, inside CreateTask (asyncio: eager_start).
   void StartEagerly();
 
   // --- seen from outside
   // ------------------------------------------------------
-  Leaf* leaf() const { return leaf_; }
-  PromiseBase* top() const { return top_; }
+  // What it waits in; null unless it is suspended.
+  Leaf* leaf() const {
+    return state_ == State::kSuspended ? static_cast<Leaf*>(IdleWord())
+                                       : nullptr;
+  }
+  // The innermost coroutine; null once the outermost one has ended.
+  PromiseBase* top() const {
+    return state_ < State::kFinished ? top_ : nullptr;
+  }
   ContextBase* context() const {
     return extras_ == nullptr ? nullptr : extras_->context.get();
   }
@@ -177,15 +188,18 @@ class TaskCore : public FutureCore {
   void CountCancel(std::string_view message);
   std::coroutine_handle<> TransferSlow(PromiseBase* next) noexcept;
   bool SliceUsedUp() noexcept;
-  void Complete();
+  bool BeginFirstStep() noexcept;
+  static void DropStrayContext() noexcept;
+  void Complete(bool has_run);
   void FinishFailed();
   void FinishAs(State state) noexcept;
   // Destroys the frames from the leaf to the root, without recursion.
   void DestroyChain() noexcept;
+  void ReportPending() const noexcept;
 
+  // Where the coroutine goes on. Once it has ended, TaskState<void> has its
+  // result in this place.
   PromiseBase* top_;
-  Leaf* leaf_ = nullptr;
-  int32_t cancel_count_ = 0;
 };
 
 // The child frame that DestroyChain() has just destroyed: the awaiter in the

@@ -11,6 +11,8 @@
 #define COIL_TASK_INTERNAL_TASK_STATE_H_
 
 #include <exception>
+#include <memory>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -28,6 +30,8 @@ namespace coil::internal {
 
 // True if `error` is a CancelledError; does not throw.
 bool IsCancelledError(const std::exception_ptr& error) noexcept;
+// A CancelledError; without its message if there is no memory for that.
+std::exception_ptr CancelledErrorOf(const std::string& message) noexcept;
 // Throws InvalidStateError: the result of something that is not done.
 [[noreturn]] void ThrowNotDone(const FutureCore& core);
 [[noreturn]] void ThrowAlreadyDone(const FutureCore& core);
@@ -35,7 +39,7 @@ bool IsCancelledError(const std::exception_ptr& error) noexcept;
 [[noreturn]] void ThrowNotAwaitable(const FutureCore* core,
                                     const TaskCore* task);
 inline void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
-  if (core == task || &core->loop() != &task->loop()) [[unlikely]] {
+  if (core == task || !core->BelongsTo(task->loop())) [[unlikely]] {
     ThrowNotAwaitable(core, task);
   }
 }
@@ -96,19 +100,34 @@ class TaskState : public TaskCore {
             std::source_location created, bool eager)
       : TaskCore(loop, &root.promise(), created, eager) {}
 
-  ResultSlot<T>& slot() { return slot_; }
-  std::exception_ptr StoredError() const override { return slot_.Error(); }
+  // REQUIRES: the task has ended.
+  ResultSlot<T>& slot() {
+    if constexpr (std::is_void_v<T>) {
+      return *std::launder(TopAsSlot());
+    } else {
+      return slot_;
+    }
+  }
+  std::exception_ptr StoredError() const override {
+    if (state_ < State::kFinished) return nullptr;
+    return const_cast<TaskState*>(this)->slot().Error();
+  }
 
  protected:
-  ~TaskState() = default;
+  ~TaskState() {
+    if constexpr (std::is_void_v<T>) {
+      if (Done()) std::destroy_at(&slot());
+    }
+  }
 
   State TakeOutcome(PromiseBase* root) noexcept override {
     Promise<T>& promise = static_cast<Promise<T>&>(*root);
     State state = State::kDone;
+    OpenSlot();
     if (promise.result().HasError()) [[unlikely]] {
-      slot_.SetError(promise.result().Error());
+      slot().SetError(promise.result().Error());
       state =
-          IsCancelledError(slot_.Error()) ? State::kCancelled : State::kFailed;
+          IsCancelledError(slot().Error()) ? State::kCancelled : State::kFailed;
     } else if constexpr (!std::is_void_v<T>) {
       try {
         slot_.SetValue(promise.result().Take());
@@ -121,11 +140,27 @@ class TaskState : public TaskCore {
     return state;
   }
   void StoreCancelled() noexcept override {
-    slot_.SetError(std::make_exception_ptr(CancelledError(CancelMessage())));
+    OpenSlot();
+    slot().SetError(CancelledErrorOf(CancelMessage()));
   }
 
  private:
-  ResultSlot<T> slot_;
+  struct Nowhere {};
+
+  // A result without a value is a word, and takes the place of `top_`, of which
+  // the base makes no use once the coroutine has ended.
+  ResultSlot<void>* TopAsSlot() noexcept {
+    static_assert(sizeof(ResultSlot<void>) == sizeof(top_) &&
+                  alignof(ResultSlot<void>) == alignof(PromiseBase*));
+    return reinterpret_cast<ResultSlot<void>*>(&top_);
+  }
+  // The coroutine is gone; the slot may be there already, and empty.
+  void OpenSlot() noexcept {
+    if constexpr (std::is_void_v<T>) std::construct_at(TopAsSlot());
+  }
+
+  [[no_unique_address]] std::conditional_t<std::is_void_v<T>, Nowhere,
+                                           ResultSlot<T>> slot_;
 };
 
 // A task that was given a Co.
@@ -143,8 +178,19 @@ class CoTask final : public TaskState<T> {
 
 template <class F>
 class CallableHolder {
+  static_assert(alignof(F) <= 16,
+                "CreateTask: the callable captures something whose alignment "
+                "is above 16 bytes, more than a task's memory has; capture it "
+                "by reference or through a std::unique_ptr");
+
  protected:
   explicit CallableHolder(F callable) : callable_(std::move(callable)) {}
+  // The coroutine that the callable makes; throws if that was awaited before.
+  auto MakeRoot() {
+    auto co = (*callable_)();
+    if (!co.Valid()) ThrowAwaitedTwice();
+    return co.Release();
+  }
   std::optional<F> callable_;
 };
 
@@ -155,7 +201,7 @@ class CallableTask final : private CallableHolder<F>, public TaskState<T> {
   CallableTask(LoopCore& loop, F callable, std::source_location created,
                bool eager)
       : CallableHolder<F>(std::move(callable)),
-        TaskState<T>(loop, (*this->callable_)().Release(), created, eager) {}
+        TaskState<T>(loop, this->MakeRoot(), created, eager) {}
 
  private:
   using State = FutureCore::State;
@@ -196,6 +242,13 @@ class FutureAwaiter final : public LeafAwaiter<FutureAwaiter<State, kRead>>,
   void Validate() const { CheckAwaitable(state_.get(), this->task_); }
   bool Ready() noexcept { return state_->Done(); }
   void Arm() noexcept { state_->AddDone(this); }
+  void ArmGivingWay() noexcept {
+    if (state_->Done()) {
+      this->Grant();
+    } else {
+      Arm();
+    }
+  }
   void Unlink() noexcept { state_->RemoveDone(this); }
   void GiveBack() noexcept {}
 
@@ -235,24 +288,12 @@ decltype(auto) TakeShared(const RefPtr<State>& state) {
   if constexpr (std::is_void_v<R> || std::is_reference_v<R>) {
     return static_cast<R>(slot.Take());
   } else if constexpr (std::is_copy_constructible_v<R>) {
-    if (state->References() > 1) return R(slot.Get());
+    if (!state->Unique()) return R(slot.Get());
     return slot.Take();
   } else {
     return slot.Take();
   }
 }
-
-// The task of the coroutine that awaits this; completes at once.
-class ThisTask {
- public:
-  void Bind(TaskCore* task) noexcept { task_ = task; }
-  bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  TaskCore* await_resume() const noexcept { return task_; }
-
- private:
-  TaskCore* task_ = nullptr;
-};
 
 }  // namespace coil::internal
 

@@ -24,8 +24,10 @@ bool ThreadJob::TakeBack(ThreadPool& pool) noexcept {
   return true;
 }
 
-void ThreadJob::WaitUntilLetGo() const noexcept {
+void ThreadJob::WaitUntilLetGo() noexcept {
   while (let_go_.load(std::memory_order_acquire) == 0) {
+    // The thread is not in this forked child: its count is left to us.
+    if (fork_generation_ != ForkGeneration()) return Unref();
     let_go_.wait(0, std::memory_order_acquire);
   }
 }
@@ -50,10 +52,11 @@ void ThreadJob::Abandon() noexcept {
 
 void ThreadJob::LetGo() noexcept {
   // From the store on, the frame may be gone, and the awaiter's reference with
-  // it.
+  // it. With the post, so may this and the loop.
+  const std::shared_ptr<LoopRemote> remote = std::move(remote_);
   let_go_.store(1, std::memory_order_release);
   let_go_.notify_all();
-  if (!remote_->Post(&back_)) Unref();
+  if (!remote->Post(&back_)) Unref();
 }
 
 void ThreadJob::OnDelivered() noexcept {

@@ -30,6 +30,7 @@
 #include <utility>
 
 #include "coil/loop/internal/context_slot.h"
+#include "coil/loop/internal/fork_guard.h"
 #include "coil/loop/internal/inbox.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/loop/thread_pool.h"
@@ -68,7 +69,7 @@ class ThreadJob final : public ThreadPool::Job, public PoolAllocated {
   bool TakeBack(ThreadPool& pool) noexcept;
   // Waits until the thread has let go of the frame. REQUIRES: TakeBack()
   // failed.
-  void WaitUntilLetGo() const noexcept;
+  void WaitUntilLetGo() noexcept;
   // The awaiter needs no more of it.
   void Detach() noexcept;
 
@@ -97,6 +98,7 @@ class ThreadJob final : public ThreadPool::Job, public PoolAllocated {
   ContextRef context_;
   Back back_;
   bool abandoned_ = false;
+  const uint32_t fork_generation_ = ForkGeneration();
   std::atomic<uint32_t> let_go_{0};
   std::atomic<uint32_t> references_{1};
 };

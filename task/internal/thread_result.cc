@@ -54,8 +54,10 @@ void ReportStartFailed(LoopCore& loop,
 
 void ThreadWaiter::Send(std::shared_ptr<ThreadWaiter> self) noexcept {
   self_ = std::move(self);
+  // With the post, this and the loop may be gone.
+  const std::shared_ptr<LoopRemote> remote = remote_;
   // A closed loop has nobody who waits.
-  if (!remote_->Post(this)) std::shared_ptr<ThreadWaiter>(std::move(self_));
+  if (!remote->Post(this)) std::shared_ptr<ThreadWaiter>(std::move(self_));
 }
 
 void ThreadWaiter::Deliver() noexcept {
@@ -118,6 +120,7 @@ void ThreadResultBase::Watch(FutureCore& task) noexcept {
   self_ = shared_from_this();
   task_ = RefPtr<FutureCore>::Share(&task);
   task.AddDone(this);
+  loop_->Attach(this);
 }
 
 void ThreadResultBase::CancelTask() noexcept {
@@ -135,16 +138,22 @@ void ThreadResultBase::Fail(std::exception_ptr error) noexcept {
 void ThreadResultBase::OnDone(FutureCore& task) noexcept {
   // The last reference may be this one.
   std::shared_ptr<ThreadResultBase> self = std::move(self_);
+  loop_->Detach(this);
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    // While it closes, a loop cancels what it destroys.
-    if (task.Cancelled() && loop_->loop().IsClosed()) {
-      StoreError(LoopClosedError());
-    } else {
-      Store(task);
-    }
+    Store(task);
   }
   Finish();
+  task_ = RefPtr<FutureCore>();
+}
+
+// The task will be destroyed, but that may have to wait for the very thread
+// that waits here.
+void ThreadResultBase::OnLoopClosing() noexcept {
+  std::shared_ptr<ThreadResultBase> self = std::move(self_);
+  loop_->Detach(this);
+  task_->RemoveDone(this);
+  Fail(LoopClosedError());
   task_ = RefPtr<FutureCore>();
 }
 

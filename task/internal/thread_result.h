@@ -64,7 +64,8 @@ class ThreadWaiter final : public PostNode {
 
 // The part that does not depend on the result.
 class ThreadResultBase : public std::enable_shared_from_this<ThreadResultBase>,
-                         private DoneNode {
+                         private DoneNode,
+                         private LoopResource {
  public:
   explicit ThreadResultBase(LoopCore& loop)
       : loop_(&loop), remote_(loop.remote()) {}
@@ -98,6 +99,8 @@ class ThreadResultBase : public std::enable_shared_from_this<ThreadResultBase>,
 
  private:
   void OnDone(FutureCore& task) noexcept override;
+  void OnLoopClosing() noexcept override;
+  void OnLoopClose() noexcept override {}  // has let go before
   void Finish() noexcept;
 
   LoopCore* const loop_;  // compared only, unless this is its thread
