@@ -67,6 +67,13 @@ void BarrierAwaiter::Arm() noexcept {
   ++barrier_->waiting_;
 }
 
+void BarrierAwaiter::ArmGivingWay() noexcept {
+  if (barrier_->broken_) return GrantUnlinked(WaitEnd::kBroken);
+  if (!BoundToLoop(barrier_->binding_)) return;
+  Arm();
+  barrier_->Left();  // nobody has, but the round may be complete
+}
+
 void BarrierAwaiter::Unlink() noexcept {
   barrier_->waiters_.Remove(this);
   --barrier_->waiting_;

@@ -110,6 +110,7 @@ class BarrierAwaiter final : public LeafAwaiter<BarrierAwaiter, Waiter> {
 
   bool Ready() noexcept;
   void Arm() noexcept;
+  void ArmGivingWay() noexcept;
   void Unlink() noexcept;
   void GiveBack() noexcept;
   int Take();

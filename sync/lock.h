@@ -165,6 +165,11 @@ class LockAwaiter final : public LeafAwaiter<LockAwaiter, LockWaiter> {
     return !lock_->binding_.Bind(this);
   }
   void Arm() noexcept { lock_->hand_off_.Wait(this); }
+  void ArmGivingWay() noexcept {
+    if (BoundToLoop(lock_->binding_)) {
+      lock_->HandedTo(lock_->hand_off_.Join(this));
+    }
+  }
   void Unlink() noexcept { lock_->hand_off_.StopWaiting(this); }
   void GiveBack() noexcept {
     if (Linked()) lock_->HandedTo(lock_->hand_off_.GiveBack(this));

@@ -184,6 +184,12 @@ class RwWaiter : public Waiter {
   ~RwWaiter() = default;
 
   void StandInLine() noexcept { lock_->waiters_.Append(this); }
+  // In line first; goes in at once if it may.
+  void StandInLineGivingWay() noexcept {
+    if (!BoundToLoop(lock_->binding_)) return;
+    StandInLine();
+    lock_->LetIn();
+  }
   // Whoever stood behind this one may go in now.
   void LeaveLine() noexcept {
     lock_->waiters_.Remove(this);
@@ -210,6 +216,7 @@ class RwReadAwaiter final : public LeafAwaiter<RwReadAwaiter, RwWaiter> {
     return lock_->TryRead() || !lock_->binding_.Bind(this);
   }
   void Arm() noexcept { StandInLine(); }
+  void ArmGivingWay() noexcept { StandInLineGivingWay(); }
   void Unlink() noexcept { LeaveLine(); }
   void GiveBack() noexcept {
     if (LeaveGranted()) lock_->UnlockRead();
@@ -232,6 +239,7 @@ class RwWriteAwaiter final : public LeafAwaiter<RwWriteAwaiter, RwWaiter> {
     return lock_->TryWrite() || !lock_->binding_.Bind(this);
   }
   void Arm() noexcept { StandInLine(); }
+  void ArmGivingWay() noexcept { StandInLineGivingWay(); }
   void Unlink() noexcept { LeaveLine(); }
   void GiveBack() noexcept {
     if (LeaveGranted()) lock_->UnlockWrite();

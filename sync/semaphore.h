@@ -169,6 +169,9 @@ class SemaphoreAwaiter final : public LeafAwaiter<SemaphoreAwaiter, Waiter> {
     return !semaphore_->binding_.Bind(this);
   }
   void Arm() noexcept { semaphore_->hand_off_.Wait(this); }
+  void ArmGivingWay() noexcept {
+    if (BoundToLoop(semaphore_->binding_)) semaphore_->hand_off_.Join(this);
+  }
   void Unlink() noexcept { semaphore_->hand_off_.StopWaiting(this); }
   void GiveBack() noexcept {
     if (Linked()) semaphore_->hand_off_.GiveBack(this);

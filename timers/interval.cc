@@ -23,7 +23,8 @@ absl::Duration CheckedPeriod(absl::Duration period) {
 
 Interval::Interval(absl::Duration period, IntervalOptions options)
     : loop_(&internal::RequireLoop("Interval")),
-      next_(loop_->Now()),
+      loop_id_(loop_->id()),
+      next_(loop_->RecentNow()),
       period_(internal::DelayNanoseconds(CheckedPeriod(period))),
       missed_(options.missed) {
   if (!options.immediate) next_ = internal::AfterNanoseconds(next_, period_);
@@ -34,8 +35,12 @@ Interval::~Interval() {
 }
 
 void Interval::Reset() {
-  next_ = internal::AfterNanoseconds(loop_->Now(), period_);
-  if (waiter_ != nullptr) waiter_->Rearm();
+  if (!internal::LoopCore::Exists(loop_, loop_id_)) {
+    internal::ThrowWrongLoop("Interval::Reset");
+  }
+  const LoopTime was_due = next_;
+  next_ = internal::AfterNanoseconds(loop_->RecentNow(), period_);
+  if (waiter_ != nullptr) waiter_->Rearm(was_due);
 }
 
 int64_t Interval::Tolerance() const {
@@ -64,12 +69,13 @@ LoopTime Interval::TakeTick(LoopTime now) {
 namespace internal {
 
 void TickAwaiter::Validate() const {
-  if (interval_->loop_ != &task_->loop()) ThrowWrongLoop("Interval::Tick");
+  if (interval_->loop_id_ != task_->loop().id())
+    ThrowWrongLoop("Interval::Tick");
 }
 
 bool TickAwaiter::Ready() noexcept {
   busy_ = interval_->waiter_ != nullptr;
-  return busy_ || interval_->next_ <= task_->loop().Now();
+  return busy_ || interval_->next_ <= task_->loop().RecentNow();
 }
 
 void TickAwaiter::Arm() noexcept {
@@ -77,6 +83,12 @@ void TickAwaiter::Arm() noexcept {
   if (interval_->next_ != LoopTime::InfiniteFuture()) {
     task_->loop().Arm(this, interval_->next_);
   }
+}
+
+void TickAwaiter::ArmGivingWay() noexcept {
+  busy_ = interval_->waiter_ != nullptr;
+  if (busy_) return Grant();
+  Arm();  // a deadline in the past is met on the next pass
 }
 
 void TickAwaiter::Unlink() noexcept {
@@ -102,7 +114,8 @@ LoopTime TickAwaiter::Take() {
         "task needs an Interval of its own");
   }
   Detach();
-  return interval_->TakeTick(task_->loop().Now());
+  if (ticked_) return tick_;
+  return interval_->TakeTick(task_->loop().RecentNow());
 }
 
 void TickAwaiter::DescribeWait(std::string* out) const {
@@ -110,10 +123,14 @@ void TickAwaiter::DescribeWait(std::string* out) const {
   DescribeTimer(task_->loop(), When(), out);
 }
 
-void TickAwaiter::Rearm() noexcept {
-  if (!TimerNode::Armed()) return;
-  task_->loop().Disarm(this);
-  task_->loop().Arm(this, interval_->next_);
+void TickAwaiter::Rearm(LoopTime was_due) noexcept {
+  if (LeafBase::Armed()) {
+    task_->loop().Disarm(this);
+    Arm();
+  } else if (!ticked_) {
+    ticked_ = true;
+    tick_ = was_due;
+  }
 }
 
 void TickAwaiter::Orphan() noexcept {

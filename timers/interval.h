@@ -77,7 +77,8 @@ class Interval {
   LoopTime Next() const { return next_; }
   absl::Duration Period() const { return absl::Nanoseconds(period_); }
   // A new beat: the next tick is due in one period from now, also for a task
-  // that is waiting.
+  // that is waiting. A tick that has come already, although the task that
+  // waited for it has not run since, is not taken back.
   void Reset();
 
  private:
@@ -90,6 +91,7 @@ class Interval {
   LoopTime TakeTick(LoopTime now);
 
   internal::LoopCore* loop_;
+  uint64_t loop_id_;  // may outlive the loop: compared instead of `loop_`
   internal::TickAwaiter* waiter_ = nullptr;
   LoopTime next_;
   int64_t period_;  // nanoseconds
@@ -112,8 +114,11 @@ class TickAwaiter final : public LeafAwaiter<TickAwaiter>, private TimerNode {
   void Validate() const;
   bool Ready() noexcept;
   void Arm() noexcept;
+  void ArmGivingWay() noexcept;
   void Unlink() noexcept;
-  void GiveBack() noexcept { Detach(); }
+  void GiveBack() noexcept {
+    if (!busy_) Detach();
+  }
   LoopTime Take();
   void DescribeWait(std::string* out) const override;
 
@@ -123,11 +128,13 @@ class TickAwaiter final : public LeafAwaiter<TickAwaiter>, private TimerNode {
   void Fire() noexcept override { Grant(); }
   void Detach() noexcept;
   // The interval has another beat, or is about to die.
-  void Rearm() noexcept;
+  void Rearm(LoopTime was_due) noexcept;
   void Orphan() noexcept;
 
-  Interval* interval_;  // null once it is gone
-  bool busy_ = false;   // another task waits already
+  Interval* interval_;   // null once it is gone
+  bool busy_ = false;    // another task waits already
+  bool ticked_ = false;  // before the interval had another beat, at `tick_`
+  LoopTime tick_;
 };
 
 }  // namespace internal

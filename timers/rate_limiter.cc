@@ -52,13 +52,16 @@ void RateLimiter::CheckAmount(const char* operation, int64_t n) const {
 }
 
 void RateLimiter::Bind(internal::LoopCore& loop, const char* operation) {
-  if (loop_ == nullptr) loop_ = &loop;
-  if (loop_ != &loop) internal::ThrowWrongLoop(operation);
+  if (loop_id_ == loop.id()) [[likely]]
+    return;
+  if (loop_ != nullptr) internal::ThrowWrongLoop(operation);
+  loop_ = &loop;
+  loop_id_ = loop.id();
 }
 
 bool RateLimiter::TryTake(int64_t n) {
   if (waiting_.first != nullptr) return false;
-  const LoopTime now = loop_->Now();
+  const LoopTime now = loop_->RecentNow();
   if (bucket_.ReadyAt(n) > now) return false;
   bucket_.Take(n, now);
   return true;
@@ -72,13 +75,13 @@ bool RateLimiter::TryAcquire(int64_t n) {
 }
 
 int64_t RateLimiter::Available() const {
-  const int64_t available =
-      bucket_.Available(internal::RequireLoop("RateLimiter::Available").Now());
+  const int64_t available = bucket_.Available(
+      internal::RequireLoop("RateLimiter::Available").RecentNow());
   return available > 0 ? available : 0;
 }
 
 void RateLimiter::Serve() noexcept {
-  const LoopTime now = loop_->Now();
+  const LoopTime now = loop_->RecentNow();
   if (Armed()) loop_->Disarm(this);
   while (internal::TokenAwaiter* waiter = waiting_.first) {
     const LoopTime ready = bucket_.ReadyAt(waiter->n_);

@@ -95,6 +95,7 @@ class RateLimiter final : private internal::TimerNode {
 
   internal::TokenBucket bucket_;
   internal::LoopCore* loop_ = nullptr;
+  uint64_t loop_id_ = 0;  // may outlive the loop: compared instead of `loop_`
   internal::TokenLine waiting_;
   internal::TokenLine granted_;  // and not resumed yet
 };
@@ -112,6 +113,7 @@ class TokenAwaiter final : public LeafAwaiter<TokenAwaiter> {
   void Validate() const;
   bool Ready() noexcept { return limiter_->TryTake(n_); }
   void Arm() noexcept;
+  void ArmGivingWay() noexcept { Arm(); }
   void Unlink() noexcept;
   void GiveBack() noexcept;
   void Take();

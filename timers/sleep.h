@@ -77,7 +77,7 @@ class SleepBase : public LeafAwaiter<Derived>, private TimerNode {
         this->GrantNextTurn();
         return;
       }
-      time_ = AfterNanoseconds(loop.Now(), time_).Nanoseconds();
+      time_ = AfterNanoseconds(loop.RecentNow(), time_).Nanoseconds();
     }
     // An infinite sleep needs no timer: only a cancel ends it.
     if (until() != LoopTime::InfiniteFuture()) loop.Arm(this, until());

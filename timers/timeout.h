@@ -93,7 +93,7 @@ class Timeout {
  public:
   // `delay` from now. Throws std::runtime_error without a running loop.
   explicit Timeout(absl::Duration delay)
-      : Timeout(internal::RequireLoop("Timeout").Now() + delay) {}
+      : Timeout(internal::RequireLoop("Timeout").RecentNow() + delay) {}
   explicit Timeout(LoopTime when)
       : deadline_(internal::DeadlineSpec::At(when)) {}
   Timeout(const Timeout&) = delete;

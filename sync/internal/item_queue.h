@@ -194,6 +194,10 @@ class ItemPutter final : public LeafAwaiter<ItemPutter<Q>, Waiter> {
     return !queue_->binding_.Bind(this);
   }
   void Arm() noexcept { queue_->room_.Wait(this); }
+  void ArmGivingWay() noexcept {
+    if (queue_->closed_) return this->GrantUnlinked(WaitEnd::kClosed);
+    if (this->BoundToLoop(queue_->binding_)) queue_->room_.Join(this);
+  }
   void Unlink() noexcept { queue_->room_.StopWaiting(this); }
   void GiveBack() noexcept {
     if (this->Linked()) queue_->room_.GiveBack(this);
@@ -229,6 +233,10 @@ class ItemGetter : public Waiter {
     return !queue_->binding_.Bind(this);
   }
   void Arm() noexcept { queue_->ready_.Wait(this); }
+  void ArmGivingWay() noexcept {
+    if (queue_->Exhausted()) return GrantUnlinked(WaitEnd::kClosed);
+    if (BoundToLoop(queue_->binding_)) queue_->ready_.Join(this);
+  }
   void Unlink() noexcept { queue_->ready_.StopWaiting(this); }
   void GiveBack() noexcept {
     if (this->Linked()) queue_->ready_.GiveBack(this);

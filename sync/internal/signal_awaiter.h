@@ -29,6 +29,13 @@ class SignalAwaiter final : public LeafAwaiter<SignalAwaiter<Owner>, Waiter> {
     return owner_->Signalled() || !owner_->binding_.Bind(this);
   }
   void Arm() noexcept { owner_->signal_waiters_.Append(this); }
+  void ArmGivingWay() noexcept {
+    if (owner_->Signalled()) {
+      this->GrantUnlinked(WaitEnd::kGranted);
+    } else if (this->BoundToLoop(owner_->binding_)) {
+      Arm();
+    }
+  }
   void Unlink() noexcept { owner_->signal_waiters_.Remove(this); }
   void GiveBack() noexcept {}  // a signal is not used up
   void Take() const {

@@ -34,6 +34,8 @@ struct WaiterLinks {
   WaiterLinks* next;
 };
 
+class LoopBinding;
+
 // How a wait ends, beside a cancel.
 enum class WaitEnd : uint8_t {
   kGranted,
@@ -72,6 +74,16 @@ class Waiter : public WaiterState, private WaiterLinks {
   // Throws what `end_` stands for: "`name` was destroyed while 2 tasks waited
   // for it", or that `operation` was used on a second loop.
   [[noreturn]] void Fail(const char* name, const char* operation) const;
+
+  // For ArmGivingWay(). Ends the wait of one that stands in no list and does
+  // not need the primitive any more.
+  void GrantUnlinked(WaitEnd end) noexcept {
+    end_ = end;
+    Grant();
+  }
+  // True if the task may wait at the primitive of this binding, which may be
+  // that of another loop; otherwise the wait has ended.
+  bool BoundToLoop(LoopBinding& binding) noexcept;
 
  private:
   friend class WaiterList;
@@ -194,9 +206,9 @@ class LoopBinding {
   // The task of `waiter` is about to wait. False, with the error left in the
   // waiter, if the primitive belongs to another loop.
   bool Bind(Waiter* waiter) noexcept {
-    LoopCore* const loop = &waiter->task()->loop();
+    const uint64_t loop = waiter->task()->loop().id();
     if (loop_ == loop) return true;
-    if (loop_ == nullptr) {
+    if (loop_ == 0) {
       loop_ = loop;
       return true;
     }
@@ -205,8 +217,15 @@ class LoopBinding {
   }
 
  private:
-  LoopCore* loop_ = nullptr;
+  // Its id: a primitive may outlive its loop, and another one lie there.
+  uint64_t loop_ = 0;
 };
+
+inline bool Waiter::BoundToLoop(LoopBinding& binding) noexcept {
+  if (binding.Bind(this)) return true;
+  Grant();
+  return false;
+}
 
 }  // namespace coil::internal
 

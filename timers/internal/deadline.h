@@ -101,9 +101,9 @@ class Deadline final : private TimerNode {
     cancelling_ = task_->Cancelling();
     pending_ = task_->MustCancel();
     if (time_ == LoopTime::InfiniteFuture().Nanoseconds()) return;
-    // The clock is read now, also if the timer is armed later.
+    // It counts from now, also if the timer is armed later.
     if (!absolute_) {
-      time_ = AfterNanoseconds(task_->loop().Now(), time_ > 0 ? time_ : 0)
+      time_ = AfterNanoseconds(task_->loop().RecentNow(), time_ > 0 ? time_ : 0)
                   .Nanoseconds();
     }
     watching_ = true;
