@@ -30,6 +30,8 @@
 #include <string>
 #include <string_view>
 
+#include "coil/loop/internal/language.h"
+
 namespace coil::net {
 
 class Address {

@@ -75,6 +75,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 
 #include "absl/types/span.h"
@@ -106,6 +107,8 @@ class IoResult {
   int64_t value_;
 };
 
+class SecureStream;
+
 class ByteStream {
  public:
   // Who reads. Lives until its OnRead() or a CancelRead() that returned true.
@@ -115,7 +118,11 @@ class ByteStream {
     // more than once. An empty span says that there is no memory: the read ends
     // with ENOMEM.
     virtual absl::Span<char> ReadBuffer() noexcept = 0;
-    // The read has ended. May start the next one.
+    // Something is there to be read. True takes the read back, to TryRead() or
+    // StartRead() again soon: at the turn of whoever reads, so that what one
+    // connection has sent is worked on before the next one's is fetched.
+    virtual bool DeferRead() noexcept { return false; }
+    // The read has ended. May start the next one. The stream may die in here.
     virtual void OnRead(IoResult result) noexcept = 0;
 
    protected:
@@ -128,6 +135,7 @@ class ByteStream {
    public:
     // What is to be sent next, from its beginning: fills in at most
     // `pieces.size()` and returns how many. Called just before they are sent.
+    // None: only tell when there is room.
     virtual size_t WritePieces(absl::Span<iovec> pieces) noexcept = 0;
     // At least one byte was taken, or the write has failed. May start the next
     // one. The stream may die in here.
@@ -160,10 +168,30 @@ class ByteStream {
   virtual void StartWrite(WriteRequest& request) noexcept = 0;
   virtual bool CancelWrite() noexcept = 0;
 
+  // The same for a part of a file, which the kernel sends by itself: at least
+  // one byte of `count`, or none at the end of the file. ENOTSUP where that
+  // cannot be done. After WouldBlock: a StartWrite() of nothing, of which
+  // OnWritten() says that it is worth a try. REQUIRES: as of TryWrite().
+  virtual IoResult TrySendFile(int /*file*/, int64_t /*offset*/,
+                               size_t /*count*/) noexcept {
+    return IoResult::Error(ENOTSUP);
+  }
+  // Bytes that were written and that the stream itself still holds (TLS).
+  virtual size_t WriteBacklog() const noexcept { return 0; }
+
   // Tells the peer that nothing more will come; reading goes on. Idempotent.
   // REQUIRES: CanShutdownWrite(), and no write is under way.
   virtual void ShutdownWrite() noexcept = 0;
   virtual bool CanShutdownWrite() const { return true; }
+
+  // For streams that hold something themselves and take leave of the peer
+  // (TLS): sends that, and tells `request` when Close(false) may follow,
+  // perhaps at once, as a write of no bytes. Nothing is written from then on.
+  // REQUIRES: Finishes(), and no write is under way.
+  virtual bool Finishes() const noexcept { return false; }
+  virtual void StartFinish(WriteRequest& request) noexcept {
+    request.OnWritten(IoResult::Bytes(0));
+  }
 
   // Closes now; what is under way completes with ECONNABORTED. With `reset` the
   // peer is to see an error rather than an end of file, where that can be told.
@@ -174,8 +202,17 @@ class ByteStream {
   // address.
   virtual Address PeerName() const { return Address(); }
   virtual Address SockName() const { return Address(); }
+  // The other end, for people: in errors and in reports of what a task waits
+  // for.
+  virtual std::string PeerText() const { return PeerName().ToString(); }
   // For getsockopt() and the like; -1 if there is none, or after Close().
   virtual int Descriptor() const { return -1; }
+
+  // What has broken the stream, if an errno does not say it all; null
+  // otherwise.
+  virtual std::exception_ptr Failure() const noexcept { return nullptr; }
+  // Itself, if it is one.
+  virtual SecureStream* Secure() noexcept { return nullptr; }
 };
 
 }  // namespace coil::net

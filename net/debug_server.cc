@@ -18,6 +18,7 @@
 #include "coil/loop/event_loop.h"
 #include "coil/loop/os_error.h"
 #include "coil/net/internal/server_state.h"
+#include "coil/net/internal/socket_file.h"
 #include "coil/net/socket.h"
 #include "coil/task/inspect.h"
 #include "coil/task/task.h"
@@ -61,24 +62,6 @@ Co<void> AnswerOne(StreamReader reader, StreamWriter writer) {
   }
 }
 
-// Removes a socket on which nobody listens any more.
-void RemoveStale(const Address& address) {
-  struct stat status{};
-  if (::lstat(address.Host().c_str(), &status) != 0) return;
-  if (S_ISSOCK(status.st_mode)) {
-    try {
-      Socket probe(AF_UNIX, SOCK_STREAM);
-      probe.StartConnect(address);
-    } catch (const OsError& error) {
-      if (error.Errno() == ECONNREFUSED) {
-        ::unlink(address.Host().c_str());
-        return;
-      }
-    }
-  }
-  throw OsError(EADDRINUSE, "bind", address.ToString());
-}
-
 }  // namespace
 
 DebugServer::DebugServer(std::string path)
@@ -86,10 +69,10 @@ DebugServer::DebugServer(std::string path)
                          : absl::StrReplaceAll(
                                path, {{"%p", std::to_string(::getpid())}})) {
   const auto state = internal::ServerRef::Share(new internal::ServerState(
-      AnswerOne, kLongestCommand, std::source_location::current()));
+      AnswerOne, kLongestCommand, /*tls=*/nullptr, SecureOptions(),
+      std::source_location::current()));
   const Address address = Address::Unix(path_);
-  const bool abstract = path_.front() == '@';
-  if (!abstract) RemoveStale(address);
+  internal::RemoveStaleSocket(address, SOCK_STREAM);
   Socket socket(AF_UNIX, SOCK_STREAM);
   // Before bind(), which gives the mode of the socket to the file: it is never
   // open to others, whatever the umask.
@@ -97,26 +80,10 @@ DebugServer::DebugServer(std::string path)
     throw OsError(errno, "fchmod", path_);
   }
   socket.Bind(address);
-  if (!abstract) {
-    struct stat status{};
-    if (::lstat(path_.c_str(), &status) == 0) {
-      inode_ = status.st_ino;
-      device_ = status.st_dev;
-    }
-  }
-  state->AddSocket(std::move(socket), /*backlog=*/16, absl::Seconds(1));
+  state->AddSocket(std::move(socket), /*backlog=*/16, absl::Seconds(1),
+                   internal::SocketFile(address));
   server_ = Server(state);
   server_.StartServing();
-}
-
-DebugServer::~DebugServer() {
-  server_.Close();
-  struct stat status{};
-  // Only if the file is still the one that this object made.
-  if (inode_ != 0 && ::lstat(path_.c_str(), &status) == 0 &&
-      status.st_ino == inode_ && status.st_dev == device_) {
-    ::unlink(path_.c_str());
-  }
 }
 
 std::unique_ptr<DebugServer> DebugServer::FromEnvironment() {

@@ -48,7 +48,7 @@ class DebugServer {
   // socket), std::invalid_argument for a path that is too long,
   // std::runtime_error without a running loop.
   explicit DebugServer(std::string path = "");
-  ~DebugServer();
+  ~DebugServer() = default;
   DebugServer(const DebugServer&) = delete;
   DebugServer& operator=(const DebugServer&) = delete;
 
@@ -65,8 +65,6 @@ class DebugServer {
 
  private:
   std::string path_;
-  ino_t inode_ = 0;
-  dev_t device_ = 0;
   Server server_;
 };
 

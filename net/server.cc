@@ -69,10 +69,10 @@ Co<void> ShutDown(ServerRef state, absl::Duration grace) {
   }
   state->Close();
   LoopCore& loop = state->loop();
-  const LoopTime deadline = loop.Now() + grace;
+  const LoopTime deadline = loop.RecentNow() + grace;
   {
     WakeAt alarm(loop, deadline, state->waiters());
-    while (!state->Idle() && loop.Now() < deadline) {
+    while (!state->Idle() && loop.RecentNow() < deadline) {
       co_await state->waiters().Wait("the connections of a server to end");
     }
   }
@@ -88,7 +88,7 @@ Co<void> ShutDown(ServerRef state, absl::Duration grace) {
 
 Server::Server(ServerRef state) : state_(std::move(state)) {
   if (!state_->listeners().empty()) {
-    port_ = state_->listeners().front()->socket().SockName().Port();
+    port_ = state_->listeners().front()->SockName().Port();
   }
 }
 
@@ -104,7 +104,8 @@ std::vector<SocketRef> Server::Sockets() const {
   std::vector<SocketRef> sockets;
   if (!state_ || state_->closed()) return sockets;
   for (const auto& listener : state_->listeners()) {
-    sockets.push_back(SocketRef(listener->socket().Descriptor()));
+    if (listener->Descriptor() < 0) continue;
+    sockets.push_back(SocketRef(listener->Descriptor()));
   }
   return sockets;
 }

@@ -66,7 +66,8 @@ class Server {
   // The port of the first socket: which one it became if it was 0. Stays after
   // Close(). Zero for a Unix socket.
   int Port() const noexcept { return port_; }
-  // Those that listen; none after Close(). asyncio: A241.
+  // Those that listen; none after Close() and in a simulated network. asyncio:
+  // A241.
   std::vector<SocketRef> Sockets() const;
   // Connections are being accepted. asyncio: A239.
   bool IsServing() const noexcept { return state_ && state_->serving(); }

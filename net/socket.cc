@@ -1,12 +1,14 @@
 #include "coil/net/socket.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include <cerrno>
 
 #include "coil/loop/internal/socket_calls.h"
 #include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
+#include "coil/net/internal/close_hook.h"
 #include "coil/net/internal/socket_stream.h"
 
 namespace coil::net {
@@ -56,6 +58,8 @@ Socket Socket::FromDescriptor(int fd) {
       coil::internal::Sys().set_flags(fd, flags | O_NONBLOCK) != 0) {
     throw OsError(errno, "fcntl");
   }
+  // As fcntl(fd, F_SETFD, FD_CLOEXEC), which cannot fail for an open one.
+  ::ioctl(fd, FIOCLEX);
   return Adopt(fd);
 }
 
@@ -78,7 +82,14 @@ bool Socket::StartConnect(const Address& address) {
   throw OsError(errno, "connect", address.ToString());
 }
 
-void Socket::Close() noexcept { coil::internal::CloseDescriptor(Release()); }
+void Socket::Close() noexcept {
+  const int fd = Release();
+  if (fd < 0) return;
+  // First: what is watched is given up before it is closed.
+  const auto hook = internal::g_close_hook.load(std::memory_order_acquire);
+  if (hook != nullptr) hook(fd);
+  coil::internal::CloseDescriptor(fd);
+}
 
 std::unique_ptr<ByteStream> MakeByteStream(Socket socket) {
   const Address peer = socket.PeerName();

@@ -66,10 +66,11 @@ class Socket : public SocketRef {
   Socket() = default;
   // A new socket. Throws OsError.
   Socket(int family, int type, int protocol = 0);
-  // Takes over a descriptor; makes it non-blocking. Throws OsError, and then
-  // the descriptor is still the caller's.
+  // Takes over a descriptor; makes it non-blocking, and closed in children.
+  // Throws OsError, and then the descriptor is still the caller's.
   static Socket FromDescriptor(int fd);
-  // Takes over a descriptor that is known to be non-blocking.
+  // Takes over a descriptor that is known to be both. In debug mode, a stream
+  // or a server throws std::invalid_argument for a blocking one (A183).
   static Socket Adopt(int fd) noexcept { return Socket(Owned{}, fd); }
 
   Socket(Socket&& other) noexcept : SocketRef(other.Release()) {}

@@ -33,6 +33,9 @@
 #define COIL_NET_STREAM_WRITER_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +44,8 @@
 #include "coil/net/address.h"
 #include "coil/net/internal/stream_core.h"
 #include "coil/net/internal/write_awaiter.h"
+#include "coil/net/secure_stream.h"
+#include "coil/net/send_file.h"
 #include "coil/net/socket.h"
 #include "coil/task/co.h"
 
@@ -81,10 +86,34 @@ class StreamWriter {
   // How many bytes the connection has queued on its own account.
   size_t WriteBufferSize() const { return Checked()->Buffered(); }
 
+  // Sends what is queued and then a part of a file, and returns how much that
+  // was: less than `options` ask for if the file ends before. The kernel sends
+  // it without a copy in this program where it can: a regular file over TCP or
+  // a Unix socket. Meanwhile nothing else may be written: Write() throws
+  // std::runtime_error. Throws OsError, std::runtime_error after WriteEof() or
+  // while a file is sent, std::invalid_argument for a count of zero,
+  // SendfileNotAvailableError. Cancellation: a part was sent, see
+  // SendFileOptions. asyncio: A215.
+  [[nodiscard("co_await it")]] Co<uint64_t> SendFile(
+      int fd, SendFileOptions options = SendFileOptions()) const;
+
   // Sends what is queued and then an end of file; reading goes on. Throws
   // std::runtime_error if the stream cannot do that. asyncio: A294.
   void WriteEof() const;
   bool CanWriteEof() const { return Checked()->stream().CanShutdownWrite(); }
+
+  // Goes on with TLS on the same connection: sends what is queued, shakes hands
+  // as a client or as a server, as the context is, and returns when that is
+  // done. What was received and not read before is dropped if it is no
+  // handshake: anybody could have put it in. Throws OsError (TlsError), and
+  // then the connection is closed; std::runtime_error if somebody is reading.
+  // Cancellation: closes the connection. asyncio: A296, A214.
+  [[nodiscard("co_await it")]] Co<void> StartTls(
+      std::shared_ptr<const SecureLayer> layer,
+      SecureOptions options = SecureOptions()) const;
+  // What TLS has agreed upon; nothing if there is none or it has not yet.
+  // asyncio: get_extra_info("cipher") and others (A247).
+  std::optional<TlsInfo> GetTlsInfo() const;
 
   // Sends what is queued and closes, both directions. Returns when it is
   // closed, at once if it is. Who reads gets OsError with ECONNABORTED. Throws

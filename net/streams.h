@@ -20,7 +20,9 @@
 //     co_return answer;
 //   }
 //
-// Ordering: the addresses of a host are tried in the order of getaddrinfo().
+// Ordering: the addresses of a host are tried in the order of the resolver, the
+//   families in turn, each a quarter of a second after the one before or at
+//   once when that has failed; the first that answers wins (RFC 8305).
 // Cancellation: a cancelled OpenConnection() or StartServer() has opened
 //   nothing.
 // Threads: the loop's thread only.
@@ -28,24 +30,25 @@
 //
 // TCP_NODELAY is on for every connection.
 //
-// asyncio: open_connection (A279, A186-A194), start_server (A280, A197-A207).
+// asyncio: open_connection (A279, A186-A194), start_server (A280, A197-A207),
+// open_unix_connection and start_unix_server (A281, A208-A210).
 
 #ifndef COIL_NET_STREAMS_H_
 #define COIL_NET_STREAMS_H_
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
-#include "absl/time/time.h"
 #include "coil/net/address.h"
 #include "coil/net/byte_stream.h"
+#include "coil/net/connect_options.h"
 #include "coil/net/server.h"
+#include "coil/net/server_options.h"
 #include "coil/net/socket.h"
 #include "coil/net/stream_reader.h"
 #include "coil/net/stream_writer.h"
@@ -61,113 +64,6 @@ struct StreamPair {
   StreamWriter writer;
 };
 
-class ConnectOptions {
- public:
-  ConnectOptions() = default;
-
-  // How many bytes ReadLine() and ReadUntil() look at; 64 KiB at first. At
-  // least one.
-  ConnectOptions& Limit(size_t bytes) {
-    limit_ = bytes;
-    return *this;
-  }
-  // AF_INET or AF_INET6: only such addresses. asyncio: A189.
-  ConnectOptions& Family(int family) {
-    family_ = family;
-    return *this;
-  }
-  // The end of the connection on this side; port 0 leaves it to the system.
-  // asyncio: A191.
-  ConnectOptions& LocalAddress(const Address& address) {
-    local_ = address;
-    return *this;
-  }
-  // Where no address can be connected to: throw an ExceptionGroup of all
-  // errors, even if it is one, instead of the first. asyncio: A194.
-  ConnectOptions& AllErrors(bool on) {
-    all_errors_ = on;
-    return *this;
-  }
-
-  size_t limit() const { return limit_; }
-  int family() const { return family_; }
-  const Address& local_address() const { return local_; }
-  bool all_errors() const { return all_errors_; }
-
- private:
-  size_t limit_ = kDefaultLimit;
-  int family_ = AF_UNSPEC;
-  Address local_;
-  bool all_errors_ = false;
-};
-
-class ServerOptions {
- public:
-  ServerOptions() = default;
-
-  // As ConnectOptions::Limit(), for each connection.
-  ServerOptions& Limit(size_t bytes) {
-    limit_ = bytes;
-    return *this;
-  }
-  // How many connections the system keeps until they are accepted; 100 at
-  // first. At least one. asyncio: A199.
-  ServerOptions& Backlog(int connections) {
-    backlog_ = connections;
-    return *this;
-  }
-  // AF_INET or AF_INET6: only such addresses. asyncio: A206.
-  ServerOptions& Family(int family) {
-    family_ = family;
-    return *this;
-  }
-  // SO_REUSEADDR, on at first: a port can be used again at once. asyncio: A200.
-  ServerOptions& ReuseAddress(bool on) {
-    reuse_address_ = on;
-    return *this;
-  }
-  // SO_REUSEPORT: several sockets share a port. asyncio: A201.
-  ServerOptions& ReusePort(bool on) {
-    reuse_port_ = on;
-    return *this;
-  }
-  // SO_KEEPALIVE on every connection. asyncio: A202.
-  ServerOptions& KeepAlive(bool on) {
-    keep_alive_ = on;
-    return *this;
-  }
-  // False: only bind; Server::StartServing() begins to accept. asyncio: A205.
-  ServerOptions& StartServing(bool on) {
-    start_serving_ = on;
-    return *this;
-  }
-  // For how long accepting pauses when descriptors have run out; one second at
-  // first. asyncio: A207, A326.
-  ServerOptions& AcceptRetry(absl::Duration pause) {
-    accept_retry_ = pause;
-    return *this;
-  }
-
-  size_t limit() const { return limit_; }
-  int backlog() const { return backlog_; }
-  int family() const { return family_; }
-  bool reuse_address() const { return reuse_address_; }
-  bool reuse_port() const { return reuse_port_; }
-  bool keep_alive() const { return keep_alive_; }
-  bool start_serving() const { return start_serving_; }
-  absl::Duration accept_retry() const { return accept_retry_; }
-
- private:
-  size_t limit_ = kDefaultLimit;
-  int backlog_ = 100;
-  int family_ = AF_UNSPEC;
-  bool reuse_address_ = true;
-  bool reuse_port_ = false;
-  bool keep_alive_ = false;
-  bool start_serving_ = true;
-  absl::Duration accept_retry_ = absl::Seconds(1);
-};
-
 // Connects to `host`, which is a name or a numeric address, at `port`. Throws
 // OsError if no address of the host can be connected to,
 // std::invalid_argument for what cannot be a host or a port. For a deadline
@@ -178,6 +74,18 @@ class ServerOptions {
 [[nodiscard("co_await it")]] Co<StreamPair> OpenConnection(
     Address address, ConnectOptions options = ConnectOptions());
 
+// The same on a socket that is connected already; for one that was accepted
+// elsewhere, too. Throws std::invalid_argument if it is not a stream socket;
+// then it is closed. asyncio: A190, A213.
+[[nodiscard("co_await it")]] Co<StreamPair> OpenConnection(
+    Socket socket, ConnectOptions options = ConnectOptions());
+
+// The same for the path of a Unix socket; "@name" is one in the abstract
+// namespace. Throws also std::invalid_argument for what cannot be a path.
+// asyncio: A281.
+[[nodiscard("co_await it")]] Co<StreamPair> OpenUnixConnection(
+    std::string path, ConnectOptions options = ConnectOptions());
+
 // Called for each connection, as a task that owns what it is given. A lambda
 // with captures lives as long as the server and its connections.
 using ConnectionHandler =
@@ -186,7 +94,9 @@ using ConnectionHandler =
 // Listens at `port` of every address of `host`; port 0 takes a free one, see
 // Server::Port(). An empty host is every interface, with a socket for IPv4 and
 // one for IPv6. Throws OsError if an address cannot be bound, and
-// std::invalid_argument. asyncio: A280, A197.
+// std::invalid_argument. An IPv6 address that this machine does not have, as
+// where IPv6 is switched off, is left out if another one can be bound;
+// Server::Sockets() tells. asyncio: A280, A197.
 [[nodiscard("co_await it")]] Co<Server> StartServer(
     ConnectionHandler handler, std::string host, int port,
     ServerOptions options = ServerOptions(),
@@ -201,6 +111,17 @@ using ConnectionHandler =
 // asyncio: A203.
 [[nodiscard("co_await it")]] Co<Server> StartServer(
     ConnectionHandler handler, std::vector<Socket> sockets,
+    ServerOptions options = ServerOptions(),
+    std::source_location where = std::source_location::current());
+
+// The same at the path of a Unix socket; "@name" is one in the abstract
+// namespace. The file that a process has left which has died is replaced; it is
+// removed when the server closes, if it is still the same one. Throws OsError
+// (EADDRINUSE if somebody listens there, or if it is not a socket),
+// std::invalid_argument for what cannot be a path. asyncio: A281, A209, which
+// takes the path from whoever listens there.
+[[nodiscard("co_await it")]] Co<Server> StartUnixServer(
+    ConnectionHandler handler, std::string path,
     ServerOptions options = ServerOptions(),
     std::source_location where = std::source_location::current());
 

@@ -11,6 +11,8 @@
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/socket_calls.h"
 #include "coil/loop/os_error.h"
+#include "coil/net/internal/debug_checks.h"
+#include "coil/task/internal/future_core.h"
 #include "coil/task/internal/task_core.h"
 
 namespace coil::net::internal {
@@ -40,13 +42,15 @@ bool ConcernsOneConnection(int error) {
 }  // namespace
 
 Listener::Listener(Socket socket, AcceptSink& sink, int backlog,
-                   absl::Duration retry)
+                   absl::Duration retry, SocketFile file)
     : socket_(std::move(socket)),
+      file_(std::move(file)),
       sink_(sink),
       loop_(&coil::internal::RequireLoop("net: a server")),
       poller_(&loop_->loop().GetPoller()),
       backlog_(backlog),
       retry_(retry) {
+  CheckNonBlocking(*loop_, socket_.Descriptor(), "net: a server");
   loop_->Attach(this);
 }
 
@@ -63,15 +67,22 @@ void Listener::Close() noexcept {
   loop_->Disarm(this);
   loop_ = nullptr;
   poller_->Remove(*this);
+  file_.Remove();
   socket_.Close();
 }
 
 void Listener::OnLoopClose() noexcept {
+  ReportUnclosed(*loop_, "the server on", socket_.SockName());
   loop_->Attach(this);  // as Close() expects it
   Close();
 }
 
 void Listener::OnReady(IoEvents) noexcept {
+  // A long turn polls in its midst. To accept there as well would make it
+  // longer still, and in a flood of connections it would not end.
+  const uint64_t turn = loop_->loop().Iterations();
+  if (std::exchange(last_turn_, turn) == turn) return;
+  const auto kept = coil::internal::RefPtr<AcceptSink>::Share(&sink_);
   const int most = std::min(backlog_ + 1, kAcceptsInOneTurn);
   for (int i = 0; i < most; ++i) {
     sockaddr_storage storage{};
@@ -91,9 +102,9 @@ void Listener::OnReady(IoEvents) noexcept {
 }
 
 void Listener::Pause(int error) noexcept {
-  Report(error, "a server cannot accept connections");
   poller_->Remove(*this);
-  loop_->Arm(this, loop_->Now() + retry_);
+  loop_->Arm(this, loop_->RecentNow() + retry_);
+  Report(error, "a server cannot accept connections");
 }
 
 void Listener::Fire() noexcept {

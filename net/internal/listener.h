@@ -14,17 +14,22 @@
 #ifndef COIL_NET_INTERNAL_LISTENER_H_
 #define COIL_NET_INTERNAL_LISTENER_H_
 
+#include <cstdint>
+
 #include "absl/time/time.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/loop/internal/timer_queue.h"
 #include "coil/loop/poller.h"
 #include "coil/net/address.h"
+#include "coil/net/internal/network.h"
+#include "coil/net/internal/socket_file.h"
 #include "coil/net/socket.h"
 
 namespace coil::net::internal {
 
-// Who takes the connections. Runs no user code.
-class AcceptSink {
+// Who takes the connections, and owns the listeners. A report of it reaches the
+// user's exception handler, which may close or drop the server.
+class AcceptSink : public StreamSink {
  public:
   virtual void OnAccept(Socket socket, const Address& peer) noexcept = 0;
 
@@ -32,19 +37,22 @@ class AcceptSink {
   ~AcceptSink() = default;
 };
 
-class Listener final : private Poller::Watch,
+class Listener final : public Acceptor,
+                       private Poller::Watch,
                        private coil::internal::TimerNode,
                        private coil::internal::LoopResource {
  public:
-  // A bound socket. REQUIRES: a running loop.
-  Listener(Socket socket, AcceptSink& sink, int backlog, absl::Duration retry);
-  ~Listener() { Close(); }
+  // A bound socket, and the file that it has made. REQUIRES: a running loop.
+  Listener(Socket socket, AcceptSink& sink, int backlog, absl::Duration retry,
+           SocketFile file);
+  ~Listener() override { Close(); }
 
   // Listens and accepts from now on. Idempotent. Throws OsError.
-  void Start();
-  void Close() noexcept;
+  void Start() override;
+  void Close() noexcept override;
 
-  const Socket& socket() const { return socket_; }
+  Address SockName() const override { return socket_.SockName(); }
+  int Descriptor() const override { return socket_.Descriptor(); }
 
  private:
   using TimerNode = coil::internal::TimerNode;
@@ -54,16 +62,19 @@ class Listener final : private Poller::Watch,
   void OnReady(IoEvents events) noexcept override;
   void Fire() noexcept override;
   void OnLoopClose() noexcept override;
+  // Last: this listener may die there.
   void Pause(int error) noexcept;
   void Report(int error, const char* message) noexcept;
 
   Socket socket_;
+  SocketFile file_;
   AcceptSink& sink_;
   coil::internal::LoopCore* loop_;  // null once this is closed
   Poller* poller_;
   int backlog_;
   absl::Duration retry_;
   bool started_ = false;
+  uint64_t last_turn_ = 0;  // in which something was accepted
 };
 
 }  // namespace coil::net::internal

@@ -52,39 +52,33 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
     core_->CheckLoop(this->task_);
   }
   bool Ready() noexcept {
-    // Somebody else has begun to read while this task gave way.
-    if (core_->reader() != nullptr) [[unlikely]]
-      return false;
     if (core_->Satisfied(have_)) return true;
     const IoResult result = core_->TryRead(*this);
     if (result.Blocked()) return false;
     derived().Received(result);
     return true;
   }
-  void Arm() noexcept {
-    if (core_->reader() != nullptr) [[unlikely]] {
-      two_readers_ = true;
-      this->Grant();
-      return;
-    }
-    core_->StartRead(*this);
+  void Arm() noexcept { core_->StartRead(*this); }
+  // The bytes are received at once; only the task runs later.
+  void ArmGivingWay() noexcept {
+    core_->HoldReader(*this);
+    if (!Ready()) return Arm();
+    this->Grant();
   }
   void Unlink() noexcept { core_->EndRead(*this); }
   void GiveBack() noexcept { core_->EndRead(*this); }
 
   decltype(auto) Take() {
     core_->EndRead(*this);
-    if (two_readers_) [[unlikely]]
-      core_->ThrowTwoReaders();
     if (core_->read_error() != 0) [[unlikely]]
-      throw core_->ReadError();
+      std::rethrow_exception(core_->ReadError());
     return derived().Result();
   }
   // The same without a throw, for AsStatus() and Settle().
   auto TakeResult() {
     using T = decltype(derived().Result());
     coil::internal::ResultSlot<T> slot;
-    if (two_readers_ || core_->read_error() == 0) {
+    if (core_->read_error() == 0) {
       try {
         if constexpr (std::is_void_v<T>) {
           Take();
@@ -96,7 +90,7 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
       }
     } else {
       core_->EndRead(*this);
-      slot.SetError(std::make_exception_ptr(core_->ReadError()));
+      slot.SetError(core_->ReadError());
     }
     return slot;
   }
@@ -122,6 +116,10 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
   Derived& derived() { return static_cast<Derived&>(*this); }
 
   absl::Span<char> ReadBuffer() noexcept override { return derived().Room(); }
+  bool DeferRead() noexcept override {
+    core_->DeferRead();
+    return true;
+  }
   void OnRead(IoResult result) noexcept override {
     derived().Received(result);
     core_->ReaderAnswered();
@@ -129,7 +127,6 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
   }
 
   size_t have_;  // what is there already and not enough
-  bool two_readers_ = false;
 };
 
 // Waits until more than `have` bytes lie in the reader, or its end is reached.

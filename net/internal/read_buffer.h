@@ -37,10 +37,11 @@ class ReadBuffer {
   absl::Span<char> Reserve(size_t wanted) noexcept;
   // The first `n` bytes of the room are bytes now.
   void Commit(size_t n) noexcept { end_ += n; }
-  // The first `n` bytes are taken. REQUIRES: n <= size().
+  // The first `n` bytes are taken; with the last of them goes the block.
+  // REQUIRES: n <= size().
   void Consume(size_t n) noexcept {
     begin_ += n;
-    if (begin_ == end_) begin_ = end_ = 0;
+    if (begin_ == end_) Free();
   }
   // Puts bytes back, before those that are there. False if there is no memory.
   bool Prepend(std::string_view bytes) noexcept;

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/os_error.h"
+#include "coil/net/internal/handshake.h"
 #include "coil/net/internal/socket_stream.h"
 #include "coil/task/errors.h"
 #include "coil/task/task.h"
@@ -23,6 +25,7 @@ class ServerState::RunningHandler final : public coil::internal::PoolAllocated {
   RunningHandler(const RunningHandler&) = delete;
   RunningHandler& operator=(const RunningHandler&) = delete;
   ~RunningHandler() {
+    EndHandshake();
     (previous_ != nullptr ? previous_->next_ : server_->first_handler_) = next_;
     if (next_ != nullptr) next_->previous_ = previous_;
     if (!server_->HasHandlers()) server_->waiters_.WakeAll();
@@ -32,28 +35,76 @@ class ServerState::RunningHandler final : public coil::internal::PoolAllocated {
   RunningHandler* next() const { return next_; }
   coil::internal::TaskCore* task = nullptr;
 
+  void BeginHandshake(StreamRef core) noexcept {
+    while (server_->handshakes_ >= server_->max_handshakes_) {
+      server_->first_handshake_->GiveHandshakeUp();
+    }
+    handshaking_ = std::move(core);
+    earlier_ = server_->last_handshake_;
+    (earlier_ != nullptr ? earlier_->later_ : server_->first_handshake_) = this;
+    server_->last_handshake_ = this;
+    ++server_->handshakes_;
+  }
+  // Idempotent.
+  void EndHandshake() noexcept {
+    if (!handshaking_) return;
+    (earlier_ != nullptr ? earlier_->later_ : server_->first_handshake_) =
+        later_;
+    (later_ != nullptr ? later_->earlier_ : server_->last_handshake_) =
+        earlier_;
+    --server_->handshakes_;
+    handshaking_ = StreamRef();
+  }
+
  private:
+  // Its handler hears of it as of any other end of the connection.
+  void GiveHandshakeUp() noexcept {
+    const StreamRef core = handshaking_;
+    EndHandshake();
+    // One that has just ended, of which the handler has not heard yet, is in
+    // nobody's way.
+    if (!core->stream().Secure()->HandshakeEnded()) core->Abort();
+  }
+
   ServerRef server_;
   RunningHandler* previous_ = nullptr;
   RunningHandler* next_;
+  StreamRef handshaking_;  // while it is
+  RunningHandler* earlier_ = nullptr;
+  RunningHandler* later_ = nullptr;
 };
 
 ServerState::ServerState(Handler handler, size_t limit,
-                         std::source_location where)
+                         std::shared_ptr<const SecureLayer> tls,
+                         SecureOptions tls_options, std::source_location where)
     : handler_(std::move(handler)),
       limit_(limit),
+      tls_(std::move(tls)),
+      tls_options_(std::move(tls_options)),
       where_(where),
       loop_(&coil::internal::RequireLoop("StartServer")),
       context_(Context::CopyCurrent()) {}
 
-void ServerState::AddSocket(Socket socket, int backlog, absl::Duration retry) {
+void ServerState::AddSocket(Socket socket, int backlog, absl::Duration retry,
+                            SocketFile file) {
   AcceptSink& sink = *this;
-  listeners_.push_back(
-      std::make_unique<Listener>(std::move(socket), sink, backlog, retry));
+  listeners_.push_back(std::make_unique<Listener>(
+      std::move(socket), sink, backlog, retry, std::move(file)));
+}
+
+void ServerState::AddAddress(Network& network, const Address& address,
+                             int backlog, bool reuse_port) {
+  StreamSink& sink = *this;
+  listeners_.push_back(network.Bind(address, backlog, reuse_port, sink));
 }
 
 void ServerState::StartServing() {
-  for (const auto& listener : listeners_) listener->Start();
+  try {
+    for (const auto& listener : listeners_) listener->Start();
+  } catch (...) {
+    Close();  // not half of it
+    throw;
+  }
   serving_ = true;
 }
 
@@ -66,31 +117,77 @@ void ServerState::Close() noexcept {
 
 void ServerState::OnAccept(Socket socket, const Address& peer) noexcept {
   try {
-    StreamRef core = StreamRef::Share(new StreamCore(
-        std::make_unique<SocketStream>(std::move(socket), peer), limit_));
-    core->JoinList(this);
-    auto running = std::make_unique<RunningHandler>(*this);
-    RunningHandler& handler = *running;
-    // Each handler has a copy of what StartServer() saw, as a task has.
-    std::optional<Context> copy;
-    TaskOptions options;
-    if (context_.Size() != 0) options.context = &copy.emplace(context_.Copy());
-    Task<void> task = coil::internal::Spawn(
-        *loop_, Serve(std::move(running), std::move(core)), options, where_);
-    handler.task = static_cast<coil::internal::TaskCore*>(&task.Checked());
+    Accept(std::make_unique<SocketStream>(std::move(socket), peer));
   } catch (...) {
-    ExceptionContext context("a server could not serve a connection");
-    context.exception = std::current_exception();
-    loop_->Report(context);
+    ReportFailure();
   }
+}
+
+void ServerState::OnStream(std::unique_ptr<ByteStream> stream) noexcept {
+  try {
+    Accept(std::move(stream));
+  } catch (...) {
+    ReportFailure();
+  }
+}
+
+// In a handler of an exception.
+void ServerState::ReportFailure() noexcept {
+  ExceptionContext context("a server could not serve a connection");
+  context.exception = std::current_exception();
+  loop_->Report(context);
+}
+
+void ServerState::Accept(std::unique_ptr<ByteStream> stream) {
+  if (tls_ != nullptr) {
+    std::unique_ptr<SecureStream> secure = tls_->NewStream(tls_options_);
+    secure->Attach(std::move(stream), {});
+    stream = std::move(secure);
+  }
+  StreamRef core = StreamRef::Share(new StreamCore(std::move(stream), limit_));
+  core->JoinList(this);
+  auto running = std::make_unique<RunningHandler>(*this);
+  RunningHandler& handler = *running;
+  if (tls_ != nullptr) handler.BeginHandshake(core);
+  // Each handler has a copy of what StartServer() saw, as a task has.
+  std::optional<Context> copy;
+  TaskOptions options;
+  if (context_.Size() != 0) options.context = &copy.emplace(context_.Copy());
+  Task<void> task = coil::internal::Spawn(
+      *loop_, Serve(std::move(running), std::move(core)), options, where_);
+  handler.task = static_cast<coil::internal::TaskCore*>(&task.Checked());
+}
+
+Co<void> ServerState::Handle(RunningHandler& running, StreamRef core) {
+  ServerState& server = running.server();
+  if (core->stream().Secure() != nullptr) {
+    bool refused = false;
+    try {
+      co_await HandshakeAwaiter(core);
+    } catch (const OsError&) {
+      // Whoever connects without TLS, or does not like our certificate, is no
+      // concern of the program's.
+      if (server.loop().debug()) throw;
+      refused = true;
+    }
+    running.EndHandshake();
+    if (refused) {
+      core->Abort();
+      co_return;
+    }
+  }
+  co_await server.handler_(StreamReader(core), StreamWriter(core));
 }
 
 Co<void> ServerState::Serve(std::unique_ptr<RunningHandler> running,
                             StreamRef core) {
   std::exception_ptr error;
   try {
-    co_await running->server().handler_(StreamReader(core), StreamWriter(core));
+    co_await Handle(*running, core);
   } catch (const CancelledError&) {
+    core->StartClose();
+    throw;
+  } catch (const coil::internal::LeavesLoop&) {
     core->StartClose();
     throw;
   } catch (...) {
@@ -118,7 +215,11 @@ void ServerState::CloseClients() noexcept {
 }
 
 void ServerState::AbortClients() noexcept {
-  while (StreamCore* core = First()) core->Abort();
+  for (StreamCore* core = First(); core != nullptr;) {
+    StreamCore* next = core->NextInList();
+    core->Abort();
+    core = next;
+  }
 }
 
 void ServerState::CancelHandlers() {

@@ -1,5 +1,6 @@
 #include "coil/net/internal/socket_stream.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -9,6 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/socket_calls.h"
+#include "coil/net/internal/debug_checks.h"
+#include "coil/net/internal/requests.h"
+#include "coil/net/internal/send_file_call.h"
 #include "coil/task/internal/task_core.h"
 
 namespace coil::net::internal {
@@ -37,9 +41,17 @@ SocketStream::SocketStream(Socket socket, const Address& peer, bool connecting)
       loop_(&coil::internal::RequireLoop("net: a stream")),
       poller_(&loop_->loop().GetPoller()),
       peer_(peer) {
+  stops_ = !peer_.IsIp();
+  CheckNonBlocking(*loop_, socket_.Descriptor(), "net: a stream");
   poller_->Add(*this, socket_.Descriptor(),
                static_cast<IoEvents>(kReadable | kWritable), Trigger::kEdge);
   loop_->Attach(this);
+  if (peer_.IsIp()) {
+    // A connection where this is refused works all the same.
+    const int on = 1;
+    SockSys().setsockopt(socket_.Descriptor(), IPPROTO_TCP, TCP_NODELAY, &on,
+                         sizeof(on));
+  }
 }
 
 IoResult SocketStream::Receive(ReadRequest& request) noexcept {
@@ -52,11 +64,12 @@ IoResult SocketStream::Receive(ReadRequest& request) noexcept {
   if (n < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       readable_ = false;
+      stops_ = !peer_.IsIp();
       return IoResult::WouldBlock();
     }
     return IoResult::Error(errno);
   }
-  if (static_cast<size_t>(n) < buffer.size() && !at_end_) readable_ = false;
+  if (static_cast<size_t>(n) < buffer.size() && !stops_) readable_ = false;
   return IoResult::Bytes(static_cast<size_t>(n));
 }
 
@@ -107,6 +120,18 @@ IoResult SocketStream::TryWrite(absl::Span<const iovec> pieces) noexcept {
   return IoResult::Bytes(static_cast<size_t>(n));
 }
 
+IoResult SocketStream::TrySendFile(int file, int64_t offset,
+                                   size_t count) noexcept {
+  if (!writable_) {
+    return loop_ != nullptr ? IoResult::WouldBlock()
+                            : IoResult::Error(ECONNABORTED);
+  }
+  const IoResult result =
+      SendFileNow(socket_.Descriptor(), file, offset, count);
+  if (result.Blocked()) writable_ = false;
+  return result;
+}
+
 void SocketStream::StartWrite(WriteRequest& request) noexcept {
   write_ = &request;
 }
@@ -126,41 +151,32 @@ void SocketStream::OnReady(IoEvents events) noexcept {
     if ((events & (kWritable | kHangUp)) == 0) return;
     FinishConnect();
   }
-  if (events & kReadHangUp) at_end_ = true;
+  if (events & (kReadHangUp | kUrgent)) stops_ = true;
   if (events & kReadable) {
     readable_ = true;
-    if (read_ != nullptr) {
-      const IoResult result = Receive(*read_);
-      if (!result.Blocked()) std::exchange(read_, nullptr)->OnRead(result);
-    }
+    if (read_ != nullptr && !ServeRead(*this, alive_, read_)) return;
   }
   if (events & kWritable) {
     writable_ = true;
-    if (write_ == nullptr) return;
-    constexpr size_t kPieces = 16;
-    iovec pieces[kPieces];
-    const size_t count = write_->WritePieces(absl::MakeSpan(pieces, kPieces));
-    const IoResult result = TryWrite(absl::MakeConstSpan(pieces, count));
-    // Last: this stream may die there.
-    if (!result.Blocked()) std::exchange(write_, nullptr)->OnWritten(result);
+    if (write_ != nullptr) ServeWrite(*this, write_);
   }
 }
 
 void SocketStream::FinishConnect() noexcept {
-  int error = 0;
-  socklen_t size = sizeof(error);
-  if (SockSys().getsockopt(socket_.Descriptor(), SOL_SOCKET, SO_ERROR, &error,
-                           &size) != 0) {
-    error = errno;
+  // The system tells it once; perhaps nobody waits yet.
+  socklen_t size = sizeof(connect_error_);
+  if (SockSys().getsockopt(socket_.Descriptor(), SOL_SOCKET, SO_ERROR,
+                           &connect_error_, &size) != 0) {
+    connect_error_ = errno;
   }
   connecting_ = false;
   if (write_ == nullptr) return;
-  std::exchange(write_, nullptr)
-      ->OnWritten(error == 0 ? IoResult::Bytes(0) : IoResult::Error(error));
+  std::exchange(write_, nullptr)->OnWritten(IoResult::Bytes(0));
 }
 
 void SocketStream::Close(bool reset) noexcept {
   if (loop_ == nullptr) return;
+  if (std::exchange(connecting_, false)) connect_error_ = ECONNABORTED;
   loop_->Detach(this);
   loop_ = nullptr;
   readable_ = writable_ = false;
@@ -171,15 +187,12 @@ void SocketStream::Close(bool reset) noexcept {
                          sizeof(at_once));
   }
   socket_.Close();
-  if (read_ != nullptr) {
-    std::exchange(read_, nullptr)->OnRead(IoResult::Error(ECONNABORTED));
-  }
-  if (write_ != nullptr) {
-    std::exchange(write_, nullptr)->OnWritten(IoResult::Error(ECONNABORTED));
-  }
+  AbortRequests(alive_, read_, write_);
 }
 
 void SocketStream::OnLoopClose() noexcept {
+  ReportUnclosed(*loop_, "the connection with", PeerName(),
+                 write_ != nullptr ? "; what was to be sent is lost" : "");
   loop_->Attach(this);  // as Close() expects it
   Close(false);
 }

@@ -5,9 +5,13 @@
 // it asked for has emptied (or filled) the socket, so nothing is tried again
 // before the next edge:
 //
-//   readable_   set by an edge, cleared by a short or failed recv
-//   at_end_     an end of file or an error lies behind the data: a short recv
-//               does not clear readable_ any more, since no edge will come
+//   readable_   set by an edge, cleared by a failed recv, and by a short one
+//               unless `stops_`
+//   stops_      a recv may stop before the end of what is there, and no edge
+//               tells of the rest: an end of file or an error; what lies behind
+//               urgent data of TCP, whose byte is left out. Until a recv fails;
+//               with a Unix socket always, since there it also stops at a
+//               descriptor that was sent along
 //   writable_   set at first and by an edge, cleared by a short or failed send
 //
 // Threads: the loop's thread only.
@@ -25,6 +29,8 @@
 #include "coil/loop/poller.h"
 #include "coil/net/address.h"
 #include "coil/net/byte_stream.h"
+#include "coil/net/internal/liveness.h"
+#include "coil/net/internal/network.h"
 #include "coil/net/socket.h"
 #include "coil/task/internal/leaf_awaiter.h"
 
@@ -36,12 +42,15 @@ class CompactAddress {
   CompactAddress() = default;
   explicit CompactAddress(const Address& address) noexcept;
   Address Get() const noexcept;
+  bool IsIp() const noexcept {
+    return bytes_.sin6_family == AF_INET || bytes_.sin6_family == AF_INET6;
+  }
 
  private:
   sockaddr_in6 bytes_ = {};
 };
 
-class SocketStream final : public ByteStream,
+class SocketStream final : public ConnectingStream,
                            private Poller::Watch,
                            private coil::internal::LoopResource {
  public:
@@ -56,16 +65,19 @@ class SocketStream final : public ByteStream,
   IoResult TryWrite(absl::Span<const iovec> pieces) noexcept override;
   void StartWrite(WriteRequest& request) noexcept override;
   bool CancelWrite() noexcept override;
+  IoResult TrySendFile(int file, int64_t offset,
+                       size_t count) noexcept override;
   void ShutdownWrite() noexcept override;
   void Close(bool reset) noexcept override;
   Address PeerName() const override { return peer_.Get(); }
   Address SockName() const override { return socket_.SockName(); }
   int Descriptor() const override { return socket_.Descriptor(); }
 
-  // The end of connecting is told to `request` as a write of no bytes.
-  // REQUIRES: connecting().
-  void StartConnect(WriteRequest& request) noexcept { write_ = &request; }
-  bool connecting() const { return connecting_; }
+  void StartConnect(WriteRequest& request) noexcept override {
+    write_ = &request;
+  }
+  bool connecting() const override { return connecting_; }
+  int connect_error() const override { return connect_error_; }
 
  private:
   void OnReady(IoEvents events) noexcept override;
@@ -76,13 +88,15 @@ class SocketStream final : public ByteStream,
   Socket socket_;
   bool connecting_;
   bool readable_ = false;
-  bool at_end_ = false;
+  bool stops_;
   bool writable_ = true;
   coil::internal::LoopCore* loop_;  // null once this is closed
   Poller* poller_;
   ReadRequest* read_ = nullptr;
   WriteRequest* write_ = nullptr;
   CompactAddress peer_;
+  int connect_error_ = 0;
+  Liveness alive_;
 };
 
 // Waits until a stream is connected; gives the errno, zero if it is.
@@ -98,18 +112,14 @@ class ConnectAwaiter final : public coil::internal::LeafAwaiter<ConnectAwaiter>,
   void Arm() noexcept { stream_.StartConnect(*this); }
   void Unlink() noexcept { stream_.CancelWrite(); }
   void GiveBack() noexcept {}
-  int Take() noexcept { return error_; }
+  int Take() noexcept { return stream_.connect_error(); }
   void DescribeWait(std::string* out) const override;
 
  private:
   size_t WritePieces(absl::Span<iovec>) noexcept override { return 0; }
-  void OnWritten(IoResult result) noexcept override {
-    error_ = result.error();
-    Grant();
-  }
+  void OnWritten(IoResult) noexcept override { Grant(); }
 
   SocketStream& stream_;
-  int error_ = 0;
 };
 
 }  // namespace coil::net::internal

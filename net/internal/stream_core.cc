@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coil/loop/os_error.h"
 #include "coil/net/internal/block_pool.h"
 
 namespace coil::net::internal {
@@ -14,7 +15,7 @@ StreamCore::StreamCore(std::unique_ptr<ByteStream> stream, size_t limit)
     : stream_(std::move(stream)),
       loop_(&coil::internal::RequireLoop("net: a stream")),
       chunk_(kSmallestBlock),
-      limit_(limit) {
+      limit_(std::min(limit, kLargestLimit)) {
   if (limit == 0) {
     throw std::invalid_argument("net: the limit of a stream is at least 1");
   }
@@ -33,6 +34,36 @@ void StreamCore::StartRead(ByteStream::ReadRequest& request) noexcept {
   reader_armed_ = true;
   input_.Settle();
   stream_->StartRead(request);
+}
+
+void StreamCore::DeferRead() noexcept {
+  if (std::exchange(read_deferred_, true)) return;
+  Ref();
+  loop_->Schedule(this);
+}
+
+void StreamCore::Run() {
+  read_deferred_ = false;
+  if (reader_armed_) {
+    ByteStream::ReadRequest& reader = *reader_;
+    const IoResult result = stream_->TryRead(reader);
+    if (result.Blocked()) {
+      stream_->StartRead(reader);
+    } else {
+      const auto first = loop_->ScheduleFirst();
+      reader.OnRead(result);
+    }
+  }
+  Unref();
+}
+
+void StreamCore::Abandon() noexcept {
+  read_deferred_ = false;
+  Unref();
+}
+
+std::string StreamCore::Describe() const {
+  return absl::StrCat("receive from ", PeerText());
 }
 
 void StreamCore::EndRead(ByteStream::ReadRequest& request) noexcept {
@@ -56,6 +87,7 @@ void StreamCore::FinishRead(IoResult result) noexcept {
   const size_t n = result.bytes();
   input_.Commit(n);
   end_ = n == 0;
+  if (end_) input_.Settle();
   // A full buffer says that there is more: whoever sends much is received from
   // with few calls.
   if (n == room_ && chunk_ < kLargestPooledBlock) chunk_ *= 4;
@@ -73,8 +105,11 @@ void StreamCore::Unread(std::string_view bytes) noexcept {
   if (!input_.Prepend(bytes)) read_error_ = ENOMEM;
 }
 
-OsError StreamCore::ReadError() const {
-  return OsError(read_error_, "receive", PeerText());
+std::exception_ptr StreamCore::ReadError() const {
+  if (!closing_ || read_error_ != ECONNABORTED) {
+    if (std::exception_ptr failure = stream_->Failure()) return failure;
+  }
+  return std::make_exception_ptr(OsError(read_error_, "receive", PeerText()));
 }
 
 void StreamCore::ThrowTwoReaders() const {
@@ -133,11 +168,15 @@ void StreamCore::KeepRest(const WriteQueue::Entry& entry) noexcept {
   AfterQueueChange();
 }
 
+void StreamCore::ThrowForbidden(const char* function) const {
+  throw std::runtime_error(absl::StrCat(
+      "StreamWriter::", function, ": ",
+      eof_called_ ? "nothing can be written after WriteEof()"
+                  : "nothing can be written while SendFile() is under way"));
+}
+
 void StreamCore::WriteSoon(std::string_view data) {
-  if (eof_called_) {
-    throw std::runtime_error(
-        "StreamWriter::WriteSoon: nothing can be written after WriteEof()");
-  }
+  if (WriteForbidden()) ThrowForbidden("WriteSoon");
   if (WriteRefused() != 0) return;  // asyncio: dropped, Drain() tells
   const bool first = queue_.empty();
   bool torn = false;
@@ -167,6 +206,7 @@ void StreamCore::WriteSoon(std::string_view data) {
 
 void StreamCore::WriteEof() {
   if (eof_called_ || closing_) return;
+  if (sending_file_) ThrowForbidden("WriteEof");
   if (!stream_->CanShutdownWrite()) {
     throw std::runtime_error(
         "StreamWriter::WriteEof: this kind of stream cannot be closed in one "
@@ -187,14 +227,18 @@ void StreamCore::SetWriteLimits(size_t high, size_t low) {
   AfterQueueChange();
 }
 
-OsError StreamCore::WriteError(int error) noexcept {
+std::exception_ptr StreamCore::WriteError(int error) noexcept {
   write_error_seen_ = true;
-  return OsError(error, "send", PeerText());
+  if (!closing_ || error != ECONNABORTED) {
+    if (std::exception_ptr failure = stream_->Failure()) return failure;
+  }
+  return std::make_exception_ptr(OsError(error, "send", PeerText()));
 }
 
 void StreamCore::OnWritten(IoResult result) noexcept {
   if (closed_) return;  // this is CloseNow()'s doing
   const StreamRef self = StreamRef::Share(this);
+  if (finishing_) return CloseNow(/*reset=*/false);
   if (!result.Ok()) return FailWrites(result.error());
   queue_.Advance(result.bytes());
   Flush();
@@ -221,13 +265,15 @@ void StreamCore::Flush() noexcept {
 // Does what had to wait for the queue. May delete this, unless referred to.
 void StreamCore::AfterQueueChange() noexcept {
   const StreamRef self = StreamRef::Share(this);
+  if (observer_ != nullptr) observer_->OnStreamChange();
   if (queue_.empty() && !closed_) {
     if (eof_called_ && !eof_sent_ && write_error_ == 0) {
       eof_sent_ = true;
       stream_->ShutdownWrite();
     }
-    if (closing_) CloseNow(/*reset=*/false);
+    if (closing_) FinishAndClose();
   }
+  if (queue_.empty()) flush_waiters_.WakeAll();
   if (queue_.Buffered() > high_) {
     paused_ = true;
   } else if (paused_ && queue_.Buffered() <= low_) {
@@ -237,8 +283,6 @@ void StreamCore::AfterQueueChange() noexcept {
   UpdateKeepAlive();
 }
 
-// The peer takes nothing more: those who write are told, what is queued is
-// dropped. What it has sent can still be read.
 void StreamCore::FailWrites(int error) noexcept {
   const StreamRef self = StreamRef::Share(this);
   if (write_error_ == 0) write_error_ = error;
@@ -260,6 +304,25 @@ void StreamCore::StartClose() noexcept {
   AfterQueueChange();
 }
 
+// Nothing is queued any more.
+void StreamCore::FinishAndClose() noexcept {
+  if (finishing_) return;
+  if (write_error_ != 0 || !stream_->Finishes()) {
+    return CloseNow(/*reset=*/false);
+  }
+  finishing_ = true;
+  stream_->StartFinish(*this);
+}
+
+// Nobody has a handle any more. What takes leave of its peer does so first.
+void StreamCore::OnLastUnref() noexcept {
+  if (closing_ || !stream_->Finishes()) {
+    delete this;
+    return;
+  }
+  StartClose();  // refers to this until it is closed, which is where it ends
+}
+
 void StreamCore::Abort() noexcept {
   const StreamRef self = StreamRef::Share(this);
   CloseNow(/*reset=*/!queue_.empty());
@@ -273,13 +336,24 @@ void StreamCore::CloseNow(bool reset) noexcept {
   stream_->Close(reset);
   queue_.Fail(ECONNABORTED);
   drain_waiters_.WakeAll();
+  flush_waiters_.WakeAll();
   close_waiters_.WakeAll();
-  LeaveList();
+  // Whoever waits for the connections of a server waits for its observer, too.
+  if (observer_ != nullptr) {
+    observer_->OnStreamChange();
+  } else {
+    LeaveList();
+  }
   UpdateKeepAlive();
 }
 
+void StreamCore::SetObserver(Observer* observer) noexcept {
+  observer_ = observer;
+  if (observer == nullptr && closed_) LeaveList();
+}
+
 void StreamCore::UpdateKeepAlive() noexcept {
-  const bool wanted = !queue_.empty() && !closed_;
+  const bool wanted = (!queue_.empty() || finishing_) && !closed_;
   if (wanted == kept_alive_) return;
   kept_alive_ = wanted;
   if (wanted) {
@@ -287,6 +361,21 @@ void StreamCore::UpdateKeepAlive() noexcept {
   } else {
     Unref();
   }
+}
+
+void StreamCore::Secure(std::unique_ptr<SecureStream> secure) noexcept {
+  // The first byte of a handshake's record, and of an alert's.
+  constexpr char kAlert = 21;
+  constexpr char kHandshake = 22;
+  std::string_view received = input_.View();
+  if (!received.empty() && received[0] != kAlert && received[0] != kHandshake) {
+    received = std::string_view();
+  }
+  SecureStream& stream = *secure;
+  std::unique_ptr<ByteStream> below = std::move(stream_);
+  stream_ = std::move(secure);
+  stream.Attach(std::move(below), received);
+  input_.Clear();
 }
 
 void StreamCore::JoinList(ConnectionList* list) noexcept {

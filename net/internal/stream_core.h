@@ -16,17 +16,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "absl/types/span.h"
 #include "coil/loop/internal/loop_core.h"
-#include "coil/loop/os_error.h"
 #include "coil/net/byte_stream.h"
 #include "coil/net/internal/read_buffer.h"
 #include "coil/net/internal/wait_list.h"
 #include "coil/net/internal/write_queue.h"
+#include "coil/net/secure_stream.h"
 #include "coil/task/internal/frame_allocator.h"
 #include "coil/task/internal/task_core.h"
 
@@ -55,20 +57,32 @@ class ConnectionList {
 };
 
 class StreamCore final : public coil::internal::PoolAllocated,
+                         private coil::internal::Runnable,
                          private ByteStream::WriteRequest {
  public:
+  // Who is told what tasks are woken for: a transport.
+  class Observer {
+   public:
+    // Something was sent or queued, sending has failed, or this is closed.
+    // Called from within: may only schedule.
+    virtual void OnStreamChange() noexcept = 0;
+
+   protected:
+    ~Observer() = default;
+  };
+
   // REQUIRES: a running loop.
   StreamCore(std::unique_ptr<ByteStream> stream, size_t limit);
 
   void Ref() noexcept { ++references_; }
   void Unref() noexcept {
-    if (--references_ == 0) delete this;
+    if (--references_ == 0) OnLastUnref();
   }
 
   ByteStream& stream() { return *stream_; }
   const ByteStream& stream() const { return *stream_; }
   size_t limit() const { return limit_; }
-  std::string PeerText() const { return stream_->PeerName().ToString(); }
+  std::string PeerText() const { return stream_->PeerText(); }
   // Throws std::runtime_error if `task` belongs to another loop.
   void CheckLoop(const coil::internal::TaskCore* task) const {
     if (loop_ != &task->loop()) [[unlikely]]
@@ -84,14 +98,21 @@ class StreamCore final : public coil::internal::PoolAllocated,
   }
   // The reader that waits, or that was woken and has not run yet.
   ByteStream::ReadRequest* reader() const { return reader_; }
-  // It waits.
-  bool ReaderWaits() const { return reader_armed_; }
+  // It waits, and its turn has not come near.
+  bool ReaderWaits() const { return reader_armed_ && !read_deferred_; }
   IoResult TryRead(ByteStream::ReadRequest& request) noexcept {
     ++streak_;
     return stream_->TryRead(request);
   }
-  // REQUIRES: reader() == nullptr.
+  // `request` is the reader from now on, and has its answer or will
+  // StartRead(). REQUIRES: reader() == nullptr.
+  void HoldReader(ByteStream::ReadRequest& request) noexcept {
+    reader_ = &request;
+  }
+  // REQUIRES: nobody else is the reader.
   void StartRead(ByteStream::ReadRequest& request) noexcept;
+  // There is something for the reader: it is received when its turn comes.
+  void DeferRead() noexcept;
   // `request` has got its answer.
   void ReaderAnswered() noexcept { reader_armed_ = false; }
   // `request` has run again, or does not want to any more.
@@ -105,7 +126,8 @@ class StreamCore final : public coil::internal::PoolAllocated,
   // connection is broken, and says so, rather than silently incomplete.
   void Unread(std::string_view bytes) noexcept;
   int read_error() const { return read_error_; }
-  OsError ReadError() const;
+  // REQUIRES: read_error() != 0.
+  std::exception_ptr ReadError() const;
   [[noreturn]] void ThrowTwoReaders() const;
 
   // ---- writing
@@ -114,6 +136,11 @@ class StreamCore final : public coil::internal::PoolAllocated,
     return write_error_ != 0 ? write_error_ : closing_ ? ECONNABORTED : 0;
   }
   bool WriteEofCalled() const { return eof_called_; }
+  // Nothing may be written now: after WriteEof(), and while a file is sent.
+  bool WriteForbidden() const { return eof_called_ || sending_file_; }
+  [[noreturn]] void ThrowForbidden(const char* function) const;
+  bool sending_file() const { return sending_file_; }
+  void SetSendingFile(bool on) noexcept { sending_file_ = on; }
   bool QueueEmpty() const { return queue_.empty(); }
   // Sends what can be sent of `entry` now; the errno if that fails. REQUIRES:
   // QueueEmpty().
@@ -134,12 +161,17 @@ class StreamCore final : public coil::internal::PoolAllocated,
   // since.
   bool WritingPaused() const { return paused_; }
   WaitList& drain_waiters() { return drain_waiters_; }
+  // Woken when nothing is queued any more.
+  WaitList& flush_waiters() { return flush_waiters_; }
   // The error of writing, for one who is told of it.
-  OsError WriteError(int error) noexcept;
+  std::exception_ptr WriteError(int error) noexcept;
   bool HasUnseenWriteError() const {
     return write_error_ != 0 && !write_error_seen_;
   }
   int write_error() const { return write_error_; }
+  // The peer takes nothing more: those who write are told, what is queued is
+  // dropped. What it has sent can still be read.
+  void FailWrites(int error) noexcept;
 
   // ---- closing
   // Sends what is queued, then closes. Whoever reads gets ECONNABORTED.
@@ -148,7 +180,17 @@ class StreamCore final : public coil::internal::PoolAllocated,
   void Abort() noexcept;
   bool closing() const { return closing_; }
   bool closed() const { return closed_; }
+  // At most one, which outlives this or is taken back.
+  // A closed connection leaves the list of its server when that has been done.
+  void SetObserver(Observer* observer) noexcept;
   WaitList& close_waiters() { return close_waiters_; }
+
+  // ---- securing
+  // The stream goes on over `secure`. What was received and not taken belongs
+  // to the handshake if it may be the beginning of one, and is dropped
+  // otherwise: somebody may have put it in before the connection was secure.
+  // REQUIRES: nobody reads, and the queue is empty.
+  void Secure(std::unique_ptr<SecureStream> secure) noexcept;
 
   // ---- fairness
   // Too many operations in a row have completed at once: give way.
@@ -166,10 +208,19 @@ class StreamCore final : public coil::internal::PoolAllocated,
  private:
   // What a connection may do in one step of its task while others wait.
   static constexpr uint8_t kLongestStreak = 16;
+  // Without end, for every purpose; sums with it do not wrap around.
+  static constexpr size_t kLargestLimit =
+      std::numeric_limits<size_t>::max() / 4;
   static constexpr size_t kDefaultHigh = size_t{64} << 10;
   static constexpr size_t kDefaultLow = size_t{16} << 10;
 
   ~StreamCore();
+
+  // The turn of the reader.
+  void Run() override;
+  void Abandon() noexcept override;
+  std::string Describe() const override;
+  bool Shuffles() const override { return true; }
 
   size_t WritePieces(absl::Span<iovec> pieces) noexcept override {
     return queue_.Gather(pieces);
@@ -177,7 +228,8 @@ class StreamCore final : public coil::internal::PoolAllocated,
   void OnWritten(IoResult result) noexcept override;
   void Flush() noexcept;
   void AfterQueueChange() noexcept;
-  void FailWrites(int error) noexcept;
+  void OnLastUnref() noexcept;
+  void FinishAndClose() noexcept;
   void CloseNow(bool reset) noexcept;
   void LeaveList() noexcept;
   // May delete this.
@@ -189,13 +241,16 @@ class StreamCore final : public coil::internal::PoolAllocated,
 
   bool end_ = false;
   bool reader_armed_ = false;
+  bool read_deferred_ = false;
   bool paused_ = false;
   bool eof_called_ = false;
   bool eof_sent_ = false;
   bool closing_ = false;
+  bool finishing_ = false;
   bool closed_ = false;
   bool kept_alive_ = false;
   bool write_error_seen_ = false;
+  bool sending_file_ = false;
   uint8_t streak_ = 0;
   int read_error_ = 0;
   int write_error_ = 0;
@@ -210,8 +265,10 @@ class StreamCore final : public coil::internal::PoolAllocated,
   size_t high_ = kDefaultHigh;
   size_t low_ = kDefaultLow;
   WaitList drain_waiters_;
+  WaitList flush_waiters_;
   WaitList close_waiters_;
 
+  Observer* observer_ = nullptr;
   ConnectionList* list_ = nullptr;
   StreamCore* previous_ = nullptr;
   StreamCore* next_ = nullptr;

@@ -12,7 +12,6 @@
 
 #include <coroutine>
 #include <exception>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,12 +32,24 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
       : core_(std::move(core)), single_(data), is_single_(true) {}
   WriteAwaiter(StreamRef core, absl::Span<const std::string_view> pieces)
       : core_(std::move(core)), pieces_(pieces), is_single_(false) {}
+  // A part of a file, by the one who sends it and whom the others let alone.
+  // `*sent` becomes true if a cancel comes when all of it was sent already; it
+  // outlives the awaiter.
+  struct OfFile {
+    explicit OfFile(bool* sent_in) : sent(sent_in) {}
+    bool* sent;
+  };
+  WriteAwaiter(StreamRef core, std::string_view data, OfFile of_file)
+      : WriteAwaiter(std::move(core), data) {
+    sent_ = of_file.sent;
+  }
   WriteAwaiter(WriteAwaiter&& other) noexcept
       : LeafAwaiter(std::move(other)),
         Entry(),
         core_(std::move(other.core_)),
         single_(other.single_),
         pieces_(other.pieces_),
+        sent_(other.sent_),
         is_single_(other.is_single_) {}
   ~WriteAwaiter() { Dispose(); }
 
@@ -61,10 +72,8 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
   }
 
   void Validate() const {
-    if (core_->WriteEofCalled()) [[unlikely]] {
-      throw std::runtime_error(
-          "StreamWriter::Write: nothing can be written after WriteEof()");
-    }
+    if (core_->WriteForbidden() && sent_ == nullptr) [[unlikely]]
+      core_->ThrowForbidden("Write");
     core_->CheckLoop(task_);
   }
   bool Ready() noexcept {
@@ -77,16 +86,24 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
     return error_ != 0 || Remaining() == 0;
   }
   void Arm() noexcept { core_->Enqueue(*this); }
+  // It is sent at once, in its place; only the task runs later.
+  void ArmGivingWay() noexcept {
+    if (Ready()) return Grant();
+    Arm();
+  }
   void Unlink() noexcept { core_->Abandon(*this); }
-  void GiveBack() noexcept {}  // it was sent
+  // It was sent.
+  void GiveBack() noexcept {
+    if (sent_ != nullptr && error_ == 0) *sent_ = true;
+  }
   void Take() {
     if (error_ != 0) [[unlikely]]
-      throw core_->WriteError(error_);
+      std::rethrow_exception(core_->WriteError(error_));
   }
   coil::internal::ResultSlot<void> TakeResult() {
     coil::internal::ResultSlot<void> slot;
     if (error_ != 0) {
-      slot.SetError(std::make_exception_ptr(core_->WriteError(error_)));
+      slot.SetError(core_->WriteError(error_));
     }
     return slot;
   }
@@ -105,6 +122,7 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
   StreamRef core_;
   std::string_view single_;
   absl::Span<const std::string_view> pieces_;
+  bool* sent_ = nullptr;  // of a file
   int error_ = 0;
   bool is_single_;
 };
