@@ -14,8 +14,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <stdexcept>
+#include <functional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -32,19 +32,25 @@ using coil::net::StreamReader;
 using coil::net::StreamWriter;
 
 constexpr int kClients = 200;
-constexpr int kConnectionsAtOnce = 64;
-constexpr size_t kLinesPerConnection = 20;
+constexpr int kBusyAtOnce = 64;  // clients that connect or send
+constexpr size_t kLinesPerChunk = 20;
 constexpr absl::Duration kTimeLimit = absl::Seconds(30);
 
 // ---------------------------------------------------------------- the service
 
-// Counts the words of the lines that come in until the client has no more, then
-// answers with a line "word count" for each.
+// Counts the words of what comes in until the client has no more, then answers
+// with a line "word count" for each. It looks at the bytes as they come, and
+// not at lines, because a line may be too long to be kept.
 coil::Co<void> Serve(StreamReader reader, StreamWriter writer) {
-  WordCounts counts;
-  while (auto line = co_await reader.Next()) CountWords(*line, counts);
+  WordCounter counter;
+  for (;;) {
+    const std::string_view text = co_await reader.Peek();
+    if (text.empty()) break;
+    counter.Add(text);
+    reader.Consume(text.size());
+  }
   std::string answer;
-  for (const auto& [word, count] : counts) {
+  for (const auto& [word, count] : counter.Finish()) {
     answer += word + " " + std::to_string(count) + "\n";
   }
   co_await writer.Write(answer);
@@ -63,43 +69,69 @@ struct Totals {
   size_t failures = 0;
 };
 
-// Sends one chunk through a connection of its own and adds up the answer.
-coil::Co<void> CountChunk(int port, const Chunk& chunk, Totals& totals) {
-  auto [reader, writer] = co_await coil::net::OpenConnection("127.0.0.1", port);
+coil::Co<void> Send(StreamWriter& writer, const Chunk& chunk) {
   for (const std::string& line : chunk) co_await writer.Write(line);
-  writer.WriteEof();
-  while (auto line = co_await reader.Next()) {
-    const size_t space = line->find(' ');
-    totals.counts[line->substr(0, space)] += std::stoul(line->substr(space));
-  }
-  co_await writer.Close();
-  ++totals.connections;
-  totals.lines += chunk.size();
 }
 
+coil::Co<void> AddAnswer(StreamReader& reader, WordCounts& counts) {
+  std::istringstream answer(co_await reader.ReadAll());
+  std::string word;
+  for (size_t count = 0; answer >> word >> count;) counts[word] += count;
+}
+
+// One connection: sends chunks for as long as there are any, and adds up the
+// answer.
 coil::Co<void> Client(int port, coil::Queue<Chunk>& chunks,
-                      coil::Semaphore& connections, Totals& totals) {
+                      coil::Semaphore& busy, Totals& totals) {
+  coil::Permit permit = co_await busy.Acquire();
+  auto [reader, writer] = co_await coil::WithTimeout(
+      kTimeLimit, coil::net::OpenConnection("127.0.0.1", port));
+  permit.Release();
+  ++totals.connections;
   while (auto chunk = co_await chunks.Next()) {
-    coil::Permit permit = co_await connections.Acquire();
-    co_await coil::WithTimeout(kTimeLimit, CountChunk(port, *chunk, totals));
+    permit = co_await busy.Acquire();
+    co_await coil::WithTimeout(kTimeLimit, Send(writer, *chunk));
+    permit.Release();
+    totals.lines += chunk->size();
   }
+  writer.WriteEof();
+  co_await coil::WithTimeout(kTimeLimit, AddAnswer(reader, totals.counts));
+  co_await writer.Close();
 }
 
 // ------------------------------------------------------------------- the files
 
-// Blocking, so it runs in a thread. The lines keep their newlines.
-std::vector<std::string> ReadLines(const std::string& path) {
+// Open() and ReadChunk() block, so they run in a thread.
+std::ifstream Open(const std::string& path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::system_error(errno, std::generic_category(), path);
   if (std::filesystem::is_directory(path)) {
     throw std::system_error(EISDIR, std::generic_category(), path);
   }
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
+  return file;
+}
+
+// The next lines, with their newlines; none at the end of the file.
+Chunk ReadChunk(std::ifstream& file, const std::string& path) {
+  errno = 0;
+  Chunk lines;
+  std::string line;
+  while (lines.size() < kLinesPerChunk && std::getline(file, line)) {
     lines.push_back(line + "\n");
   }
+  if (file.bad()) throw std::system_error(errno, std::generic_category(), path);
   return lines;
+}
+
+// Piece by piece: the file may be long, or a pipe that never ends.
+coil::Co<void> ReadFile(const std::string& path, coil::Queue<Chunk>& chunks) {
+  std::ifstream file = co_await coil::ToThread(Open, path);
+  for (;;) {
+    Chunk chunk = co_await coil::ToThread(ReadChunk, std::ref(file), path);
+    if (chunk.empty()) co_return;
+    co_await chunks.Put(std::move(chunk));
+  }
 }
 
 // Feeds the queue; a file that cannot be read is named, and the rest goes on.
@@ -107,22 +139,15 @@ coil::Co<void> ReadFiles(const std::vector<std::string>& paths,
                          coil::Queue<Chunk>& chunks, Totals& totals) {
   for (const std::string& path : paths) {
     // Throws nothing but a cancellation: the outcome holds the file's error.
-    auto outcome = co_await coil::Settle(coil::ToThread(ReadLines, path));
-    if (!outcome.Ok()) {
-      const absl::Status status = coil::StatusOf(outcome.Exception());
-      std::fprintf(stderr, "quickstart: cannot read %s\n",
-                   std::string(status.message()).c_str());
-      ++totals.failures;
+    auto outcome = co_await coil::Settle(ReadFile(path, chunks));
+    if (outcome.Ok()) {
+      ++totals.files;
       continue;
     }
-    std::vector<std::string> lines = std::move(outcome).Value();
-    ++totals.files;
-    for (size_t begin = 0; begin < lines.size(); begin += kLinesPerConnection) {
-      const size_t end = std::min(begin + kLinesPerConnection, lines.size());
-      Chunk chunk(std::make_move_iterator(lines.begin() + begin),
-                  std::make_move_iterator(lines.begin() + end));
-      co_await chunks.Put(std::move(chunk));
-    }
+    ++totals.failures;
+    const absl::Status status = coil::StatusOf(outcome.Exception());
+    std::fprintf(stderr, "quickstart: cannot read %s\n",
+                 std::string(status.message()).c_str());
   }
   chunks.Shutdown();  // the clients take what is left, then end
 }
@@ -140,26 +165,30 @@ coil::Co<void> ShowProgress(const Totals& totals) {
 }
 
 coil::Co<Totals> CountWordsOf(const std::vector<std::string>& paths) {
-  coil::net::Server server =
-      co_await coil::net::StartServer(Serve, "127.0.0.1", 0);
+  coil::net::Server server = co_await coil::net::StartServer(
+      Serve, "127.0.0.1", 0, coil::net::ServerOptions().Backlog(kClients));
   Totals totals;
   coil::Queue<Chunk> chunks(2 * kClients);
-  coil::Semaphore connections(kConnectionsAtOnce);
+  coil::Semaphore busy(kBusyAtOnce);
 
   coil::Task<void> progress;
   if (isatty(STDERR_FILENO)) progress = coil::CreateTask(ShowProgress(totals));
-
-  co_await coil::WithTaskGroup([&](coil::TaskGroup& group) {
-    group.CreateTask(ReadFiles(paths, chunks, totals));
-    for (int i = 0; i < kClients; ++i) {
-      group.CreateTask(Client(server.Port(), chunks, connections, totals));
-    }
-  });
-
-  if (progress) {
+  // However the group ends: the progress is of a variable of this function.
+  auto end_progress = [&]() -> coil::Co<void> {
+    if (!progress) co_return;
     co_await coil::CancelAndWait(progress);
     std::fputs("\r\x1b[K", stderr);
-  }
+  };
+  auto count = [&] {
+    return coil::WithTaskGroup([&](coil::TaskGroup& group) {
+      group.CreateTask(ReadFiles(paths, chunks, totals));
+      for (int i = 0; i < kClients; ++i) {
+        group.CreateTask(Client(server.Port(), chunks, busy, totals));
+      }
+    });
+  };
+  co_await coil::Finally(count, end_progress);
+
   server.Close();
   co_await server.WaitClosed();
   co_return totals;

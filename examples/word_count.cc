@@ -16,17 +16,20 @@ char WordLetter(char c) {
 
 }  // namespace
 
-void CountWords(std::string_view text, WordCounts& counts) {
-  std::string word;
+void WordCounter::Add(std::string_view text) {
   for (char c : text) {
     if (const char letter = WordLetter(c)) {
-      word.push_back(letter);
-    } else if (!word.empty()) {
-      ++counts[word];
-      word.clear();
+      word_.push_back(letter);
+    } else if (!word_.empty()) {
+      ++counts_[word_];
+      word_.clear();
     }
   }
-  if (!word.empty()) ++counts[word];
+}
+
+const WordCounts& WordCounter::Finish() {
+  Add(" ");
+  return counts_;
 }
 
 std::vector<std::pair<std::string, size_t>> MostFrequent(

@@ -4,6 +4,7 @@
 #define COIL_EXAMPLES_WORD_COUNT_H_
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -14,8 +15,18 @@ namespace quickstart {
 
 using WordCounts = std::map<std::string, size_t, std::less<>>;
 
-// Adds the words of `text`, whose letters may be in either case.
-void CountWords(std::string_view text, WordCounts& counts);
+// Counts the words of a text that comes in pieces, with letters in either case.
+class WordCounter {
+ public:
+  // A word may begin in one piece and end in another.
+  void Add(std::string_view text);
+  // The text has ended.
+  const WordCounts& Finish();
+
+ private:
+  std::string word_;  // the one that may go on
+  WordCounts counts_;
+};
 
 // The `n` most frequent words; equal counts in alphabetical order.
 std::vector<std::pair<std::string, size_t>> MostFrequent(
