@@ -7,7 +7,9 @@ extern "C" const char* __tsan_default_suppressions();
 extern "C" const char* __ubsan_default_options();
 
 extern "C" __attribute__((used)) const char* __asan_default_options() {
-  return "detect_stack_use_after_return=1";  // off by default in g++
+  // The first is off by default in g++; the second because each throw looks
+  // through that whole stack.
+  return "detect_stack_use_after_return=1:max_uar_stack_size_log=16";
 }
 
 extern "C" __attribute__((used)) const char* __ubsan_default_options() {

@@ -1,16 +1,20 @@
 // An echo server for a load generator: answers whatever it receives.
 //
-//   coil_echo [PORT] [spin]
+//   coil_echo [PORT] [spin] [--poller=epoll|io_uring]
 //
 // Listens on the loopback, prints the port, and serves until it is
 // interrupted. With `spin` the loop polls for 50 us before it sleeps, which
-// trades a core for latency.
+// trades a core for latency. A poller that is asked for and not to be had is an
+// error here: what is measured is what was meant.
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string_view>
 
 #include "absl/time/time.h"
+#include "coil/loop/epoll_poller.h"
+#include "coil/loop/io_uring_poller.h"
 #include "coil/net/streams.h"
 #include "coil/task/run.h"
 
@@ -40,10 +44,21 @@ coil::Co<void> Serve(int port) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int port = argc > 1 ? std::atoi(argv[1]) : 0;
+  int port = 0;
   coil::RunOptions options;
-  if (argc > 2 && std::string_view(argv[2]) == "spin") {
-    options.loop.busy_poll = absl::Microseconds(50);
+  std::unique_ptr<coil::Poller> poller;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "spin") {
+      options.loop.busy_poll = absl::Microseconds(50);
+    } else if (argument == "--poller=io_uring") {
+      poller = std::make_unique<coil::IoUringPoller>();
+    } else if (argument == "--poller=epoll") {
+      poller = std::make_unique<coil::EpollPoller>();
+    } else {
+      port = std::atoi(argv[i]);
+    }
   }
+  options.loop.poller = poller.get();
   coil::Run(Serve(port), options);
 }

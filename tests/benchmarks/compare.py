@@ -26,9 +26,28 @@ def programs(folder):
         "libuv": [os.path.join(folder, "uv_benchmark")],
     }
     script = os.path.join(folder, "asyncio_benchmark.py")
-    names["asyncio"] = ["python3", script]
-    names["uvloop"] = ["python3", script, "--uvloop"]
+    python = python_with("uvloop")
+    names["asyncio"] = [python or "python3", script]
+    if python:
+        names["uvloop"] = [python, script, "--uvloop"]
+    else:
+        print("left out: uvloop (not installed)", file=sys.stderr)
     return names
+
+
+def python_with(module):
+    """A Python that has `module`: Debian's packages are for its own one, which
+    need not be the first on the PATH."""
+    for python in ("python3", "/usr/bin/python3"):
+        try:
+            subprocess.run(
+                [python, "-c", "import " + module],
+                check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            return python
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    return None
 
 
 def run(name, command, workload):
@@ -59,7 +78,7 @@ def main():
     arguments = parser.parse_args()
     peers = {}
     for name, command in programs(arguments.folder).items():
-        if command[0] == "python3" or os.path.exists(command[0]):
+        if "python3" in command[0] or os.path.exists(command[0]):
             peers[name] = command
         else:
             print("left out: %s (not built)" % name, file=sys.stderr)

@@ -54,7 +54,9 @@ count=$2
 shift 2
 if "${@:1:$count}" >"$log" 2>&1; then
   "${@:$count + 1}" >"$log" 2>&1
-  echo "exit code: $?" >>"$log"
+  code=$?
+  echo "compiler: $("$1" --version | head -n 1)" >>"$log"
+  echo "exit code: $code" >>"$log"
 else
   echo "does not compile without the mistake" >>"$log"
 fi
@@ -102,7 +104,8 @@ def coil_compile_fail_test(name, src, deps = [], bad_copts = ["-DCOMPILE_FAIL"],
 
         // EXPECT-ERROR: Run\\(\\) may not be called from a coroutine
 
-    or `expected` is the only such expression.
+    or `expected` is the only such expression. What only one compiler refuses is marked EXPECT-ERROR-GCC-12 or EXPECT-ERROR-CLANG;
+    where no expectation is left for the compiler that runs, it must compile.
     """
     _compile_fail_test(
         name = name,

@@ -13,7 +13,7 @@ def coil_header_test(name, package, headers):
     libraries = []
     for entry in headers:
         header, target = (entry.split(":") + [entry])[:2]
-        library = "%s_%s" % (package, header)
+        library = "%s_%s" % (package.replace("/", "_"), header)
         native.genrule(
             name = library + "_source",
             testonly = True,

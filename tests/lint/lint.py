@@ -16,8 +16,9 @@ import os
 import re
 import sys
 
-PACKAGES = ('loop', 'task', 'timers', 'sync', 'net')
+PACKAGES = ('loop', 'task', 'timers', 'sync', 'net', 'net/tls')
 HEADINGS = ('Ordering', 'Cancellation', 'Threads', 'Lifetime')
+LANGUAGE = 'loop/internal/language.h'
 MAX_HEADER_LINES = 300
 MAX_FILE_LINES = 800
 
@@ -45,6 +46,7 @@ RULES = {
     'sleep-in-test': 'a test that sleeps: use the virtual clock',
     'fixed-port': 'a fixed port: bind port 0 and ask which one it became',
     'include': 'headers of coil are included as "coil/..."',
+    'language': 'a public header that does not include %s, neither directly nor through another of coil\'s' % LANGUAGE,
     'guard-name': 'the include guard is not COIL_<PATH>_H_',
 }
 
@@ -482,11 +484,25 @@ def check_statement_expressions(tokens, findings):
                         findings.add(x.line, 'statement-expression')
 
 
+def is_public_header(path):
+    """The umbrella header of a package, loop/loop.h and so on, only includes others, and does not count."""
+    package = path.split('/')[0]
+    return path.endswith('.h') and len(path.split('/')) == 2 and package in PACKAGES and path != '%s/%s.h' % (package, package)
+
+
+def reaches_language(path, texts, seen):
+    """Whether a header includes LANGUAGE, directly or through headers in `texts`."""
+    if path == LANGUAGE:
+        return True
+    seen.add(path)
+    included = re.findall(r'^#include "coil/([^"]+)"', texts.get(path, ''), re.M)
+    return any(reaches_language(header, texts, seen) for header in included if header not in seen)
+
+
 def check_lines(path, lines, findings):
     header = path.endswith('.h')
     package = path.split('/')[0]
-    # The umbrella header of a package, loop/loop.h and so on, only includes others.
-    public = header and len(path.split('/')) == 2 and package in PACKAGES and path != '%s/%s.h' % (package, package)
+    public = is_public_header(path)
     if header and len(lines) > MAX_HEADER_LINES:
         findings.add(len(lines), 'long-header', '%d lines; a header may have %d' % (len(lines), MAX_HEADER_LINES))
     if not header and len(lines) > MAX_FILE_LINES:
@@ -537,6 +553,8 @@ def lint(root, paths):
             lines.pop()
         findings = Findings(path, lines)
         check_lines(path, lines, findings)
+        if is_public_header(path) and LANGUAGE in texts and not reaches_language(path, texts, set()):
+            findings.add(1, 'language')
         if not path.startswith(SHAPES_ALLOWED_IN):
             tokens = tokenize(text)
             if classify(tokens):
@@ -571,6 +589,8 @@ def check_samples(folder):
             failures.append('%s: brackets do not pair' % name)
         check_shapes(tokens, findings, trivial_option_members([text]),
                      rate_limiters_of(text))
+        if is_public_header(as_path) and not reaches_language(as_path, {as_path: text}, set()):
+            findings.add(1, 'language')
         found = {(line, rule) for line, rule, _ in findings.found}
         count += len(wanted)
         failures += ['%s:%d: %s was not found' % (name, n, rule) for n, rule in sorted(wanted - found)]

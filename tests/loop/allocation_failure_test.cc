@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <new>
@@ -13,45 +12,22 @@
 #include <vector>
 
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/post_memory.h"
 #include "coil/loop/thread_pool.h"
 #include "gtest/gtest.h"
+#include "tests/loop/counting_allocations.h"
+#include "tests/loop/failing_allocations.h"
 #include "tests/loop/loop_testing.h"
-
-namespace {
-
-// Only the thread of the test is failed; -1 is off.
-thread_local long g_until_failure = -1;
-thread_local bool g_failed = false;
-std::atomic<long> g_live{0};
-
-bool ShouldFail() {
-  if (g_until_failure < 0) return false;
-  if (g_until_failure-- > 0) return false;
-  g_failed = true;
-  return true;
-}
-
-}  // namespace
-
-void* operator new(size_t size) {
-  if (ShouldFail()) throw std::bad_alloc();
-  void* p = std::malloc(size);
-  if (p == nullptr) throw std::bad_alloc();
-  ++g_live;
-  return p;
-}
-void operator delete(void* p) noexcept {
-  if (p != nullptr) --g_live;
-  std::free(p);
-}
-void operator delete(void* p, size_t) noexcept { operator delete(p); }
 
 namespace coil {
 namespace {
 
 using coil_testing::CapturedDiagnostics;
+using coil_testing::FailAllocationAfter;
+using coil_testing::LiveAllocations;
 using coil_testing::Pipe;
 using coil_testing::RunOnePass;
+using coil_testing::StopFailingAllocations;
 
 struct Scenario {
   const char* name;
@@ -101,6 +77,24 @@ const std::vector<Scenario>& Scenarios() {
          RunOnePass(loop);
          loop.RemoveWriter(pipe.write.get());
        }},
+      {"ManyReaders",
+       [](EventLoop& loop, Pipe& pipe) {
+         std::vector<coil_testing::Fd> copies(20);
+         for (coil_testing::Fd& copy : copies) {
+           copy = coil_testing::Fd(::dup(pipe.read.get()));
+         }
+         struct Watches {
+           ~Watches() {
+             for (const coil_testing::Fd& fd : fds) loop.RemoveReader(fd.get());
+           }
+           EventLoop& loop;
+           const std::vector<coil_testing::Fd>& fds;
+         } watches{loop, copies};
+         for (const coil_testing::Fd& copy : copies) {
+           loop.AddReader(copy.get(), [] {});
+         }
+         RunOnePass(loop);
+       }},
       {"AddSignalHandler",
        [](EventLoop& loop, Pipe&) {
          loop.AddSignalHandler(SIGUSR1, [large = Large()] { (void)large; });
@@ -141,19 +135,18 @@ TEST_P(AllocationFailureTest, LoopSurvivesEachFailure) {
   int injections = 0;
   for (long point = 0;; ++point) {
     ASSERT_LT(point, 1'000) << "it allocates without end";
-    const long live_before = g_live;
+    internal::t_post_memory.Trim();
+    const long live_before = LiveAllocations();
     bool failed = false;
     {
       EventLoop loop;
       Pipe pipe;
-      g_failed = false;
-      g_until_failure = point;
+      FailAllocationAfter(point);
       try {
         scenario.run(loop, pipe);
       } catch (const std::bad_alloc&) {
       }
-      g_until_failure = -1;
-      failed = g_failed;
+      failed = StopFailingAllocations();
       if (failed) ++injections;
       // The loop still works, with what the scenario left behind.
       loop.SetDebug(false);
@@ -163,8 +156,10 @@ TEST_P(AllocationFailureTest, LoopSurvivesEachFailure) {
       RunOnePass(loop);
       ASSERT_TRUE(ran) << "after failure " << point;
     }
+    internal::t_post_memory.Trim();
     if (diagnostics.Count() == 0) {
-      ASSERT_EQ(g_live, live_before) << "leak after failure " << point;
+      ASSERT_EQ(LiveAllocations(), live_before)
+          << "leak after failure " << point;
     }
     if (!failed) break;
   }
@@ -172,7 +167,7 @@ TEST_P(AllocationFailureTest, LoopSurvivesEachFailure) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ReliabilityT26, AllocationFailureTest,
-                         ::testing::Range<size_t>(0, 10), [](const auto& info) {
+                         ::testing::Range<size_t>(0, 11), [](const auto& info) {
                            return Scenarios()[info.param].name;
                          });
 

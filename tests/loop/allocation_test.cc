@@ -1,6 +1,5 @@
 // Scheduling and timers allocate nothing; a callback allocates once.
 
-#include <cstdlib>
 #include <new>
 #include <string>
 #include <vector>
@@ -8,23 +7,13 @@
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/loop_core.h"
 #include "gtest/gtest.h"
+#include "tests/loop/counting_allocations.h"
 #include "tests/loop/loop_testing.h"
-
-namespace {
-long g_allocations = 0;
-}  // namespace
-
-void* operator new(size_t size) {
-  ++g_allocations;
-  if (void* p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace coil {
 namespace {
 
+using coil_testing::AllocationsOf;
 using coil_testing::Pipe;
 using coil_testing::RunOnePass;
 using coil_testing::SimulatedLoop;
@@ -50,11 +39,13 @@ class Post final : public internal::PostNode {
   int delivered = 0;
 };
 
-template <class F>
-long AllocationsOf(F f) {
-  const long before = g_allocations;
-  f();
-  return g_allocations - before;
+TEST(AllocationTest, EveryKindOfNewIsCounted) {
+  // Called by name: a new-expression may be left out.
+  EXPECT_EQ(AllocationsOf([] { ::operator delete(::operator new(8)); }), 1);
+  EXPECT_EQ(AllocationsOf([] { ::operator delete[](::operator new[](8)); }), 1);
+  EXPECT_EQ(
+      AllocationsOf([] { ::operator delete(::operator new(8, std::nothrow)); }),
+      1);
 }
 
 TEST(AllocationTest, SchedulingAndRunningAStepAllocatesNothing) {

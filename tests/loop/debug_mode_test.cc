@@ -18,18 +18,21 @@ namespace {
 using coil_testing::CapturedDiagnostics;
 using coil_testing::NamedStep;
 using coil_testing::RunOnePass;
+using coil_testing::ScriptedPoller;
 
 // A loop in debug mode whose time moves by hand.
 class DebugLoop {
  public:
-  DebugLoop() : loop_(Options(clock_)) {}
+  explicit DebugLoop(Poller* poller = nullptr)
+      : loop_(Options(clock_, poller)) {}
   EventLoop& operator*() { return loop_; }
   EventLoop* operator->() { return &loop_; }
   void Pass(absl::Duration d) { clock_.AdvanceTo(clock_.Now() + d); }
 
  private:
-  static LoopOptions Options(Clock& clock) {
+  static LoopOptions Options(Clock& clock, Poller* poller) {
     LoopOptions options;
+    options.poller = poller;
     options.clock = &clock;
     options.debug = true;
     return options;
@@ -91,6 +94,67 @@ TEST(DebugModeTest, SlowStepOfATaskIsNamedByItsDescription) {
   RunOnePass(*loop);
   EXPECT_EQ(diagnostics.Text(),
             "coil: executing Task-7 at worker.cc:12 took 1s\n");
+}
+
+TEST(DebugModeTest, PollThatTakesLongerThanItMayWaitIsReported) {
+  CapturedDiagnostics diagnostics;
+  ScriptedPoller poller;
+  DebugLoop loop(&poller);
+  loop->AddReader(0, [] {});
+  poller.on_poll = [&] {
+    loop.Pass(absl::Milliseconds(100));
+    return 3;
+  };
+  RunOnePass(*loop);
+  EXPECT_EQ(poller.timeouts, std::vector<absl::Duration>{absl::ZeroDuration()});
+  EXPECT_EQ(diagnostics.Text(), "coil: polling for 0 took 100ms, events: 3\n");
+  // It is not the time of the next callback.
+  loop->CallSoon([] {});
+  loop->SetSlowCallbackDuration(absl::Milliseconds(101));
+  RunOnePass(*loop);
+  EXPECT_EQ(diagnostics.Count(), 1u);
+  loop->Close();
+}
+
+TEST(DebugModeTest, PollThatWaitsIsSlowOnlyIfItOversleeps) {
+  // Time stands still but in the poller, which sleeps for so long.
+  class SleepyClock final : public Clock {
+   public:
+    LoopTime Now() noexcept override { return now; }
+    bool SkipTo(LoopTime) noexcept override { return false; }
+    LoopTime now;
+  } clock;
+  CapturedDiagnostics diagnostics;
+  ScriptedPoller poller;
+  LoopOptions options;
+  options.clock = &clock;
+  options.poller = &poller;
+  options.debug = true;
+  EventLoop loop(options);
+  for (const absl::Duration late :
+       {absl::ZeroDuration(), absl::Milliseconds(99),
+        absl::Milliseconds(100)}) {
+    loop.CallLater(absl::Seconds(5), [&] { loop.Stop(); });
+    poller.on_poll = [&] {
+      clock.now = clock.now + absl::Seconds(5) + late;
+      return 0;
+    };
+    loop.RunForever();
+  }
+  EXPECT_EQ(diagnostics.Text(), "coil: polling for 5s took 5.1s, events: 0\n");
+  // A loop without a timer sleeps for as long as it likes.
+  poller.on_poll = [&] {
+    clock.now = clock.now + absl::Hours(1);
+    loop.Stop();
+    return 0;
+  };
+  loop.RunForever();
+  EXPECT_EQ(diagnostics.Count(), 1u);
+  loop.SetDebug(false);
+  loop.CallSoon([&] { loop.Stop(); });
+  loop.RunForever();
+  EXPECT_EQ(diagnostics.Count(), 1u);
+  loop.Close();
 }
 
 TEST(DebugModeTest, OffByDefaultAndSwitchableWhileRunning) {

@@ -3,7 +3,9 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "coil/loop/diagnostics.h"
@@ -114,6 +116,59 @@ TEST(ErrorsTest, HandlerThatThrowsFallsBackToTheDefaultForBoth) {
   EXPECT_NE(diagnostics.Text().find("bad handler"), std::string::npos);
   EXPECT_NE(diagnostics.Text().find("boom"), std::string::npos);
   EXPECT_TRUE(loop.HasExceptionHandler());
+}
+
+TEST(ErrorsTest, HandlerMayRestoreTheDefault) {
+  CapturedDiagnostics diagnostics;
+  EventLoop loop;
+  int calls = 0;
+  loop.SetExceptionHandler([&](const ExceptionContext&) {
+    ++calls;
+    loop.SetExceptionHandler(nullptr);
+  });
+  loop.CallExceptionHandler(ExceptionContext("first"));
+  EXPECT_FALSE(loop.HasExceptionHandler());
+  loop.CallExceptionHandler(ExceptionContext("second"));
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(diagnostics.Text(), "coil: second\n");
+}
+
+TEST(DiagnosticsTest, SinkMayReplaceItself) {
+  using Lines = std::vector<std::string>;
+  Lines first;
+  Lines second;
+  DiagnosticSink replaced;
+  DiagnosticSink before = SetDiagnosticSink([&](std::string_view message) {
+    DiagnosticSink old = SetDiagnosticSink(
+        [&](std::string_view later) { second.emplace_back(later); });
+    if (old != nullptr) replaced = std::move(old);
+    first.emplace_back(message);
+  });
+  WriteDiagnostic("1");
+  WriteDiagnostic("2");
+  EXPECT_EQ(first, (Lines{"1"}));
+  EXPECT_EQ(second, (Lines{"2"}));
+  // What it was given is the one that was there: it works as before.
+  SetDiagnosticSink(std::move(replaced));
+  WriteDiagnostic("3");
+  WriteDiagnostic("4");
+  EXPECT_EQ(first, (Lines{"1", "3"}));
+  EXPECT_EQ(second, (Lines{"2", "4"}));
+  SetDiagnosticSink(std::move(before));
+}
+
+TEST(DiagnosticsTest, SinkThatReplacedItselfIsDestroyedAfterItsCall) {
+  DiagnosticSink before = SetDiagnosticSink(nullptr);
+  auto token = std::make_shared<int>(1);
+  long during = 0;
+  SetDiagnosticSink([token, &during](std::string_view) {
+    SetDiagnosticSink(nullptr);
+    during = token.use_count();
+  });
+  WriteDiagnostic("x");
+  EXPECT_EQ(during, 2);
+  EXPECT_EQ(token.use_count(), 1);
+  SetDiagnosticSink(std::move(before));
 }
 
 TEST(ErrorsTest, HandlerMayReplaceItself) {

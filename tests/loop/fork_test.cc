@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <future>
 #include <stdexcept>
 #include <string>
 
@@ -143,6 +144,67 @@ TEST(ForkTest, PoolOfTheParentIsRefusedInTheChild) {
               return 1;
             }),
             0);
+}
+
+TEST(ForkTest, ChildThatWasForkedDuringTheShutdownOfThePoolDoesNotHang) {
+  EventLoop loop;
+  std::promise<void> open;
+  loop.DefaultExecutor().Submit([&] { open.get_future().get(); });
+  pid_t pid = -1;
+  loop.CallSoon([&] {
+    pid = ::fork();
+    if (pid == 0) ::alarm(60);  // a child that hangs ends by a signal
+  });
+  std::string error;
+  loop.CallLater(absl::Milliseconds(1), [&] { open.set_value(); });
+  try {
+    loop.ShutdownDefaultExecutor();
+  } catch (const std::runtime_error& e) {
+    error = e.what();
+  }
+  if (pid == 0) {
+    loop.Close();
+    ::_exit(error.find("belongs to the parent") != std::string::npos ? 0 : 1);
+  }
+  EXPECT_EQ(error, "");
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(ForkTest, ChildMayHandleASignalThatItsParentHandles) {
+  EventLoop loop;
+  int heard_in_parent = 0;
+  loop.AddSignalHandler(SIGUSR1, [&] { ++heard_in_parent; });
+  EXPECT_EQ(InChild([&] {
+              {
+                EventLoop mine;
+                int heard = 0;
+                mine.AddSignalHandler(SIGUSR1, [&] { ++heard; });
+                ::raise(SIGUSR1);
+                RunOnePass(mine);
+                if (heard != 1) return 1;
+                try {
+                  EventLoop().AddSignalHandler(SIGUSR1, [] {});
+                  return 2;  // in one process, it belongs to one loop
+                } catch (const std::runtime_error&) {
+                }
+                // The copy of the parent's loop has nothing to take away.
+                loop.Close();
+                ::raise(SIGUSR1);
+                RunOnePass(mine);
+                if (heard != 2) return 3;
+              }
+              struct sigaction after{};
+              ::sigaction(SIGUSR1, nullptr, &after);
+              return after.sa_handler == SIG_DFL ? 0 : 4;
+            }),
+            0);
+  RunOnePass(loop);
+  EXPECT_EQ(heard_in_parent, 0);
+  ::raise(SIGUSR1);
+  RunOnePass(loop);
+  EXPECT_EQ(heard_in_parent, 1);
 }
 
 TEST(ForkTest, SignalInTheChildDoesWhatItDidBeforeTheLoop) {

@@ -111,9 +111,10 @@ class TestContext final : public internal::ContextBase {
  public:
   explicit TestContext(int value, int& alive) : value(value), alive_(alive) {
     ++alive_;
+    SetEmpty(false);
   }
   ~TestContext() override { --alive_; }
-  internal::ContextBase* Copy() const override {
+  internal::ContextBase* Copy() override {
     return new TestContext(value, alive_);
   }
   const int value;
@@ -147,6 +148,42 @@ TEST(CallbackContextTest, CallbackRunsInTheContextOfItsRegistration) {
   EXPECT_EQ(seen, (std::vector<int>{42, 42, 0, 42}));
   EXPECT_EQ(alive, 0);
   EXPECT_EQ(CurrentValue(), 0);
+}
+
+TEST(CallbackContextTest, CapturesAreDestroyedInTheContextOfTheCallback) {
+  struct Witness {
+    explicit Witness(std::vector<int>& seen, const int& alive)
+        : seen(seen), alive(alive) {}
+    ~Witness() { seen.push_back(alive > 0 ? CurrentValue() : -1); }
+    std::vector<int>& seen;
+    const int& alive;
+  };
+  EventLoop loop;
+  coil_testing::Pipe pipe;
+  pipe.Put();
+  int alive = 0;
+  std::vector<int> seen;
+  auto witness = [&] { return std::make_unique<Witness>(seen, alive); };
+  auto register_one = [&](auto f) {
+    auto* context = new TestContext(42, alive);
+    {
+      internal::ContextScope scope(context);
+      f();
+    }
+    context->Unref();
+    RunOnePass(loop);
+    RunOnePass(loop);
+    EXPECT_EQ(alive, 0);
+  };
+  register_one([&] { loop.CallSoon([w = witness()] {}); });
+  register_one(
+      [&] { loop.CallLater(absl::ZeroDuration(), [w = witness()] {}); });
+  register_one([&] { loop.CallSoonThreadSafe([w = witness()] {}); });
+  register_one([&] {
+    const int fd = pipe.read.get();
+    loop.AddReader(fd, [&loop, fd, w = witness()] { loop.RemoveReader(fd); });
+  });
+  EXPECT_EQ(seen, (std::vector<int>{42, 42, 42, 42}));
 }
 
 TEST(CallbackContextTest, CancelLetsTheContextGo) {

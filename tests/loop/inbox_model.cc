@@ -15,6 +15,7 @@
 #include <streambuf>
 #include <string>
 
+#include "coil/loop/internal/block_exchange.h"
 #include "coil/loop/internal/inbox.h"
 #include "gtest/gtest.h"
 #include "relacy/relacy.hpp"
@@ -60,6 +61,7 @@ rl::memory_order Order(std::memory_order order) {
 template <class T>
 class ModelAtomic {
  public:
+  ModelAtomic() : ModelAtomic(T()) {}
   ModelAtomic(T value)
       : value_(value) {}  // NOLINT(google-explicit-constructor)
   T load(std::memory_order order) const { return value_.load(Order(order), $); }
@@ -140,6 +142,7 @@ class WakeDescriptor {
 
 void PostTo(ModelInbox& inbox, WakeDescriptor& wake, Node& node, int payload) {
   node.payload = payload;
+  if (inbox.PushToAwake(&node)) return;
   const PushResult result = inbox.Push(&node);
   RL_ASSERT(result != PushResult::kClosed);
   if (result == PushResult::kWake) wake.Write();
@@ -284,6 +287,7 @@ struct ShutdownModel : rl::test_suite<ShutdownModel<kPosters>, kPosters + 1> {
     }
     Node& node = nodes[index - 1];
     node.payload = static_cast<int>(index - 1);
+    if (inbox.PushToAwake(&node)) return;
     const PushResult result = inbox.Push(&node);
     if (result == PushResult::kClosed) {
       node.payload = -1;  // the poster's again
@@ -382,6 +386,47 @@ struct CancelModel : rl::test_suite<CancelModel, 2> {
   }
 };
 
+// ---- 6. blocks that go back to the posting threads
+// -----------------------------
+
+// Each thread puts a chain down and picks one up: no chain is lost or seen
+// twice, and what its last owner wrote is seen by the next.
+template <int kThreads>
+struct ExchangeModel : rl::test_suite<ExchangeModel<kThreads>, kThreads> {
+  static constexpr int kPlaces = 2;
+  BlockExchange<Node, kPlaces, ModelAtomics> exchange;
+  Node chains[kThreads];
+  Plain<Node*> in_hand[kThreads];
+
+  void thread(unsigned index) {
+    Node& mine = chains[index];
+    mine.payload = 1;
+    if (!exchange.Put(&mine)) {
+      in_hand[index] = &mine;
+      return;
+    }
+    if (Node* chain = exchange.Pick()) {
+      RL_ASSERT(chain->payload >= 1);
+      chain->payload = chain->payload + 1;
+      if (!exchange.Put(chain)) in_hand[index] = chain;
+    }
+  }
+
+  void after() {
+    int found = 0;
+    auto Count = [&](Node* chain) {
+      RL_ASSERT(chain->payload != 0);
+      chain->payload = 0;  // once only
+      ++found;
+    };
+    for (auto& hand : in_hand) {
+      if (Node* chain = hand) Count(chain);
+    }
+    while (Node* chain = exchange.Pick()) Count(chain);
+    RL_ASSERT(found == kThreads);
+  }
+};
+
 // ---- running
 // ------------------------------------------------------------------
 
@@ -453,6 +498,14 @@ TEST(InboxModelTest, NoSignalIsLostInAnyOrder) {
 
 TEST(InboxModelTest, CancelOfAPostIsBeforeOrAfterItsRunInAnyOrder) {
   EXPECT_TRUE((Holds<CancelModel>(rl::sched_full, kAll)));
+}
+
+TEST(InboxModelTest, BlocksChangeHandsOnceWithTwoThreadsInAnyOrder) {
+  EXPECT_TRUE((Holds<ExchangeModel<2>>(rl::sched_full, kAll)));
+}
+
+TEST(InboxModelTest, BlocksChangeHandsOnceWithThreeThreads) {
+  EXPECT_TRUE((Holds<ExchangeModel<3>>(rl::sched_random, RandomSchedules())));
 }
 
 // The checker itself: without the wake-up it must complain.

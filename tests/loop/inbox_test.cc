@@ -42,6 +42,20 @@ TEST(InboxTest, OnlyTheFirstPushToASleeperWakesIt) {
   EXPECT_EQ(Values(inbox.Drain()), (std::vector<int>{1, 2}));
 }
 
+TEST(InboxTest, OnlyALoopThatIsAwakeTakesAPushToAwake) {
+  TestInbox inbox;
+  Node a(1), b(2), c(3);
+  EXPECT_TRUE(inbox.PushToAwake(&a));
+  EXPECT_TRUE(inbox.PushToAwake(&b));
+  EXPECT_EQ(Values(inbox.Drain()), (std::vector<int>{1, 2}));
+  ASSERT_TRUE(inbox.Park());
+  EXPECT_FALSE(inbox.PushToAwake(&c));
+  EXPECT_EQ(inbox.Push(&c), PushResult::kWake);
+  EXPECT_TRUE(inbox.PushToAwake(&a));
+  EXPECT_EQ(Values(inbox.Close()), (std::vector<int>{3, 1}));
+  EXPECT_FALSE(inbox.PushToAwake(&b));
+}
+
 TEST(InboxTest, DoesNotParkOverWork) {
   TestInbox inbox;
   Node a(1);

@@ -184,6 +184,27 @@ class CountingPoller final : public coil::Poller {
   std::vector<std::unique_ptr<Placeholder>> placeholders_;
 };
 
+// Watches nothing in the real world and never waits: what a Poll() does is up
+// to the test.
+class ScriptedPoller final : public coil::Poller {
+ public:
+  void Add(Watch& watch, int fd, coil::IoEvents, coil::Trigger) override {
+    SetDescriptor(watch, fd);
+  }
+  void Modify(Watch&, coil::IoEvents, coil::Trigger) override {}
+  void Remove(Watch& watch) noexcept override { SetDescriptor(watch, -1); }
+  int Poll(absl::Duration timeout) override {
+    timeouts.push_back(timeout);
+    return on_poll != nullptr ? on_poll() : 0;
+  }
+  const char* Name() const noexcept override { return "scripted"; }
+
+  // What each poll was allowed to wait.
+  std::vector<absl::Duration> timeouts;
+  // Gives how many watches were told.
+  absl::AnyInvocable<int()> on_poll;
+};
+
 // A step that records its name, for tests of order below the callbacks.
 class NamedStep : public coil::internal::Runnable {
  public:

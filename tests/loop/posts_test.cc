@@ -7,9 +7,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "coil/loop/clock.h"
 #include "coil/loop/epoll_poller.h"
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/loop_core.h"
+#include "coil/loop/simulation.h"
 #include "gtest/gtest.h"
 #include "tests/loop/loop_testing.h"
 
@@ -18,6 +21,7 @@ namespace {
 
 using coil_testing::CountingPoller;
 using coil_testing::RunOnePass;
+using coil_testing::ScriptedPoller;
 using Log = std::vector<std::string>;
 
 TEST(PostsTest, PostFromAnotherThreadRunsOnTheLoop) {
@@ -160,6 +164,18 @@ TEST(PostsTest, PostAfterCloseThrows) {
   poster.join();
 }
 
+// The loop outlives the thread that ran it: nothing is lost, nothing runs.
+TEST(PostsTest, PostToALoopWhoseThreadIsGoneWaitsForTheNextRun) {
+  EventLoop loop;
+  std::thread([&] { RunOnePass(loop); }).join();
+  EXPECT_FALSE(loop.IsRunning());
+  bool ran = false;
+  std::thread([&] { loop.CallSoonThreadSafe([&] { ran = true; }); }).join();
+  EXPECT_FALSE(ran);
+  RunOnePass(loop);
+  EXPECT_TRUE(ran);
+}
+
 TEST(PostsTest, CloseWhileOthersPostLosesNothingSilently) {
   for (int round = 0; round < 20; ++round) {
     auto token = std::make_shared<int>(1);
@@ -258,6 +274,80 @@ TEST(LoopRemoteTest, PostsArriveWithinALongPass) {
   loop.CallSoon([&] { after = delivered; });
   RunOnePass(loop);
   EXPECT_EQ(after, 1);
+}
+
+// ---- posts between the two looks at the inbox of one wait
+
+// Ends the loop by its delivery alone, without a callback.
+class StopPost final : public internal::PostNode {
+ public:
+  explicit StopPost(EventLoop& loop) : loop_(loop) {}
+  void Deliver() noexcept override { loop_.Stop(); }
+  void Abandon() noexcept override {}
+
+ private:
+  EventLoop& loop_;
+};
+
+// Stands still but for what a test adds, and lets the loop wait in its poller.
+class HandClock final : public Clock {
+ public:
+  LoopTime Now() noexcept override { return now; }
+  bool SkipTo(LoopTime) noexcept override { return false; }
+  LoopTime now;
+};
+
+// How long the polls of a loop were allowed to wait, if another thread does
+// `post` during the first of them. The poller never waits, so a loop that would
+// sleep over the post is found by its polls.
+template <class F>
+std::vector<absl::Duration> PollsWithAPostInTheFirst(LoopOptions options,
+                                                     HandClock& clock, F post) {
+  ScriptedPoller poller;
+  options.poller = &poller;
+  EventLoop loop(options);
+  loop.AddReader(0, [] { ADD_FAILURE() << "nothing is ready"; });
+  poller.on_poll = [&] {
+    clock.now = clock.now + absl::Microseconds(10);
+    if (poller.timeouts.size() == 1) std::thread([&] { post(loop); }).join();
+    return 0;
+  };
+  loop.RunForever();
+  loop.Close();
+  return poller.timeouts;
+}
+
+// The same for a stop and for a callback that stops.
+void ExpectNoSleepAfterAPost(const LoopOptions& options, HandClock& clock) {
+  const std::vector<absl::Duration> one_look = {absl::ZeroDuration()};
+  std::unique_ptr<StopPost> stop;
+  const std::vector<absl::Duration> before_a_stop =
+      PollsWithAPostInTheFirst(options, clock, [&](EventLoop& loop) {
+        stop = std::make_unique<StopPost>(loop);
+        EXPECT_TRUE(internal::CoreOf(loop).remote()->Post(stop.get()));
+      });
+  EXPECT_EQ(before_a_stop, one_look);
+  const std::vector<absl::Duration> before_a_callback =
+      PollsWithAPostInTheFirst(options, clock, [](EventLoop& loop) {
+        loop.CallSoonThreadSafe([&loop] { loop.Stop(); });
+      });
+  EXPECT_EQ(before_a_callback, one_look);
+}
+
+TEST(PostsTest, LoopInVirtualTimeDoesNotSleepAfterAPost) {
+  const SimulationOptions simulation;
+  LoopOptions options;
+  options.simulation = &simulation;
+  HandClock unused;
+  ExpectNoSleepAfterAPost(options, unused);
+}
+
+TEST(PostsTest, LoopThatPollsBusilyDoesNotSleepAfterAPost) {
+  HandClock clock;
+  LoopOptions options;
+  options.clock = &clock;
+  options.busy_poll = absl::Microseconds(50);
+  ExpectNoSleepAfterAPost(options, clock);
 }
 
 }  // namespace

@@ -42,51 +42,6 @@ using coil_testing::RunOnePass;
 using coil_testing::SimulatedLoop;
 using coil_testing::SocketPair;
 
-// ---- T1: lost cross-thread wake-up
-// --------------------------------------------
-
-TEST(ReliabilityT1, EveryPostOfManyThreadsRunsAndTheLoopNeverOversleeps) {
-  constexpr int kThreads = 4;
-  constexpr int kPosts = 20'000;
-  EventLoop loop;
-  int ran = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < kPosts; ++i) {
-        loop.CallSoonThreadSafe([&] {
-          // No timer and no other post may be needed to get the last one in.
-          if (++ran == kThreads * kPosts) loop.Stop();
-        });
-      }
-    });
-  }
-  loop.RunForever();
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(ran, kThreads * kPosts);
-}
-
-TEST(ReliabilityT1, PingPongBetweenTwoLoopsNeverHangs) {
-  EventLoop a;
-  auto b = std::make_unique<EventLoop>();
-  int left = 5'000;
-  std::function<void()> ping;
-  std::function<void()> pong = [&] { a.CallSoonThreadSafe([&] { ping(); }); };
-  ping = [&] {
-    if (--left == 0) {
-      b->CallSoonThreadSafe([&] { b->Stop(); });
-      a.Stop();
-    } else {
-      b->CallSoonThreadSafe([&] { pong(); });
-    }
-  };
-  std::thread other([&] { b->RunForever(); });
-  a.CallSoon([&] { ping(); });
-  a.RunForever();
-  other.join();
-  EXPECT_EQ(left, 0);
-}
-
 // ---- T3, T4: a busy loop starves nobody
 // ---------------------------------------
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "coil/loop/event_loop.h"
+#include "coil/loop/internal/loop_core.h"
 #include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
 #include "gtest/gtest.h"
@@ -115,6 +116,17 @@ TEST(ThreadPoolTest, StartsNoThreadBeforeTheFirstJob) {
 TEST(ThreadPoolTest, NeedsAtLeastOneThread) {
   EXPECT_THROW(ThreadPool(0), std::invalid_argument);
   EXPECT_THROW(ThreadPool(-1), std::invalid_argument);
+}
+
+TEST(ThreadPoolTest, EmptyCallableIsAnInvalidArgument) {
+  ThreadPool pool(1);
+  try {
+    pool.Submit(nullptr);
+    ADD_FAILURE() << "was accepted";
+  } catch (const std::invalid_argument& e) {
+    EXPECT_STREQ(e.what(), "ThreadPool::Submit: the callable is empty");
+  }
+  EXPECT_EQ(pool.Threads(), 0);
 }
 
 TEST(ThreadPoolTest, IntrusiveJobsRunWithoutBeingOwned) {
@@ -379,6 +391,75 @@ TEST(DefaultExecutorTest, ShutdownWaitsForTheJobsAndRefusesLaterUse) {
   EXPECT_TRUE(ran);
   EXPECT_THROW(loop.DefaultExecutor(), std::runtime_error);
   EXPECT_TRUE(loop.ShutdownDefaultExecutor());
+}
+
+TEST(DefaultExecutorTest, LoopRunsWhileItIsWaitedFor) {
+  EventLoop loop;
+  std::promise<void> answered;
+  loop.DefaultExecutor().Submit([&] {
+    loop.CallSoonThreadSafe([&] { answered.set_value(); });
+    answered.get_future().get();
+  });
+  EXPECT_TRUE(loop.ShutdownDefaultExecutor());
+  EXPECT_FALSE(loop.IsRunning());
+}
+
+TEST(DefaultExecutorTest, LoopThatIsStoppedMeanwhileIsWaitedForAllTheSame) {
+  EventLoop loop;
+  std::atomic<bool> ran{false};
+  Gate gate;
+  loop.DefaultExecutor().Submit([&] {
+    gate.Pass();
+    ran = true;
+  });
+  loop.CallSoon([&] { loop.Stop(); });
+  loop.CallLater(absl::Milliseconds(1), [&] { gate.Open(); });
+  EXPECT_TRUE(loop.ShutdownDefaultExecutor());
+  EXPECT_TRUE(ran);
+}
+
+TEST(DefaultExecutorTest, VirtualTimeStandsStillWhileJobsEnd) {
+  coil_testing::SimulatedLoop loop;
+  Gate gate;
+  bool fired = false;
+  loop->CallLater(absl::Hours(1), [&] { fired = true; });
+  loop->DefaultExecutor().Submit([&] { gate.Pass(); });
+  loop->CallSoon([&] { gate.Open(); });
+  EXPECT_TRUE(loop->ShutdownDefaultExecutor());
+  EXPECT_FALSE(fired);
+}
+
+TEST(DefaultExecutorTest, ErrorThatLeavesTheLoopMeanwhileLeavesNothingBehind) {
+  struct Leaves : internal::LeavesLoop {};
+  EventLoop loop;
+  Gate gate;
+  loop.DefaultExecutor().Submit([&] { gate.Pass(); });
+  loop.CallSoon([&] {
+    gate.Open();
+    throw Leaves();
+  });
+  EXPECT_THROW(loop.ShutdownDefaultExecutor(), Leaves);
+  bool ran = false;
+  loop.CallLater(absl::Milliseconds(1), [&] {
+    ran = true;
+    loop.Stop();
+  });
+  loop.RunForever();
+  EXPECT_TRUE(ran);
+}
+
+TEST(DefaultExecutorTest, ARunningLoopIsBlockedByTheShutdown) {
+  EventLoop loop;
+  std::atomic<bool> ran{false};
+  bool all_ended = false;
+  loop.CallSoon([&] {
+    loop.DefaultExecutor().Submit([&] { ran = true; });
+    all_ended = loop.ShutdownDefaultExecutor();
+    loop.Stop();
+  });
+  loop.RunForever();
+  EXPECT_TRUE(all_ended);
+  EXPECT_TRUE(ran);
 }
 
 TEST(DefaultExecutorTest, ShutdownReportsJobsThatDoNotEnd) {

@@ -1,28 +1,31 @@
 #include "coil/loop/watchdog.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <csignal>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/loop/internal/stall_probe.h"
 #include "gtest/gtest.h"
 #include "tests/loop/loop_testing.h"
+#include "tests/loop/stall.h"
 
 namespace coil {
 namespace {
 
 using coil_testing::CapturedDiagnostics;
+using coil_testing::Mailbox;
 using coil_testing::NamedStep;
 using coil_testing::RunOnePass;
+using coil_testing::Stall;
 using internal::StallDetector;
 
 constexpr absl::Duration kShort = absl::Milliseconds(1);
@@ -32,45 +35,6 @@ void Watched(coil::EventLoop& loop) {
   coil::Watchdog watchdog(loop, {.threshold = absl::Milliseconds(500)});
   loop.RunForever();
 }
-
-// A value that one thread leaves and another waits for. Not std::promise: that
-// waits in a bare system call, where ThreadSanitizer delivers no signal.
-template <class T>
-class Mailbox {
- public:
-  void Put(T value) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!value_.has_value()) value_ = std::move(value);
-    changed_.notify_all();
-  }
-  T Await() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return value_.has_value(); });
-    return *value_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<T> value_;
-};
-
-// Blocks until the watchdog has reported, however long that takes.
-class Stall {
- public:
-  Watchdog::Reporter Reporter() {
-    return [this](const StallReport& report) {
-      ++reports_;
-      mailbox_.Put(report);
-    };
-  }
-  StallReport AwaitReport() { return mailbox_.Await(); }
-  int Reports() const { return reports_; }
-
- private:
-  Mailbox<StallReport> mailbox_;
-  std::atomic<int> reports_{0};
-};
 
 TEST(WatchdogTest, ExampleOfTheHeader) {
   EventLoop loop;
@@ -215,6 +179,57 @@ TEST(WatchdogTest, ThresholdMustBePositive) {
                std::invalid_argument);
 }
 
+TEST(WatchdogTest, IntervalMustNotBeNegative) {
+  EventLoop loop;
+  WatchdogOptions options;
+  options.interval = -kShort;
+  EXPECT_THROW(Watchdog(loop, options), std::invalid_argument);
+}
+
+TEST(WatchdogTest, InfiniteTimesAreFine) {
+  EventLoop loop;
+  {
+    WatchdogOptions options;
+    options.threshold = absl::InfiniteDuration();
+    Watchdog watchdog(loop, options);
+    RunOnePass(loop);
+    EXPECT_EQ(watchdog.Stalls(), 0u);
+  }
+  WatchdogOptions options;
+  options.interval = absl::InfiniteDuration();
+  Watchdog watchdog(loop, options);
+}
+
+// The node of a step may be gone when debug mode reports that it was slow.
+TEST(WatchdogTest, ReportOfDebugModeIsNoPartOfTheStep) {
+  constexpr absl::Duration kThreshold = absl::Milliseconds(20);
+  EventLoop other;
+  Stall other_stall;
+  Watchdog other_watchdog(other, {.threshold = 3 * kThreshold},
+                          other_stall.Reporter());
+  std::atomic<bool> reporting{false};
+  std::atomic<int> wrong{0};
+  EventLoop loop;
+  loop.SetDebug(true);
+  loop.SetSlowCallbackDuration(absl::ZeroDuration());
+  Watchdog watchdog(loop, {.threshold = kThreshold},
+                    [&](const StallReport&) { wrong += reporting; });
+  // A sink that takes longer than a step may.
+  DiagnosticSink before = SetDiagnosticSink([&](std::string_view) {
+    reporting = true;
+    std::thread([&] {
+      other.CallSoon([&] { other_stall.AwaitReport(); });
+      RunOnePass(other);
+    }).join();
+    reporting = false;
+  });
+  loop.CallSoon([] {});
+  RunOnePass(loop);
+  SetDiagnosticSink(std::move(before));
+  EXPECT_EQ(other_stall.Reports(), 1);
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST(WatchdogTest, RestoresTheSignalThatItUses) {
   EventLoop loop;
   {
@@ -285,6 +300,20 @@ TEST(StallDetectorTest, ReportsAStepThatReachesTheThreshold) {
   EXPECT_FALSE(detector.Look(1, absl::Seconds(10)).has_value());
   EXPECT_FALSE(detector.Look(1, absl::Seconds(10.9)).has_value());
   EXPECT_EQ(detector.Look(1, absl::Seconds(11)), absl::Seconds(1));
+}
+
+TEST(StallDetectorTest, IntervalIsAQuarterOfTheThresholdWithinBounds) {
+  const absl::Duration zero = absl::ZeroDuration();
+  const absl::Duration infinite = absl::InfiniteDuration();
+  EXPECT_EQ(StallDetector::Interval(absl::Seconds(1), zero),
+            absl::Milliseconds(250));
+  EXPECT_EQ(StallDetector::Interval(absl::Nanoseconds(1), zero),
+            absl::Microseconds(100));
+  EXPECT_EQ(StallDetector::Interval(absl::Seconds(1), absl::Nanoseconds(1)),
+            absl::Nanoseconds(1));
+  EXPECT_EQ(StallDetector::Interval(infinite, zero), absl::Hours(1));
+  EXPECT_EQ(StallDetector::Interval(absl::Seconds(1), infinite),
+            absl::Hours(1));
 }
 
 TEST(StallDetectorTest, ReportsEachStepOnce) {

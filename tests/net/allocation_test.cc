@@ -1,35 +1,17 @@
 // A message allocates nothing, and an idle connection is small.
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <string_view>
 
 #include "coil/net/internal/socket_stream.h"
 #include "coil/net/internal/stream_core.h"
+#include "tests/loop/counting_allocations.h"
 #include "tests/net/net_testing.h"
-
-namespace {
-std::atomic<long> allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size);
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 
 namespace coil::net {
 namespace {
 
+using coil_testing::AllocationCount;
 using coil_testing::Connection;
 using coil_testing::NetTest;
 using coil_testing::RunNet;
@@ -76,13 +58,13 @@ Co<long> CostOf(Co<void> (*handler)(StreamReader, StreamWriter)) {
   message[63] = '\n';
   long before = 0;
   for (int i = 0; i < 110; ++i) {
-    if (i == 10) before = allocations;
+    if (i == 10) before = AllocationCount();
     EXPECT_EQ(::send(c.peer.fd(), message, 64, 0), 64);
     co_await Turns(4);
     char answer[64];
     EXPECT_EQ(::recv(c.peer.fd(), answer, 64, MSG_DONTWAIT), 64);
   }
-  const long cost = allocations - before;
+  const long cost = AllocationCount() - before;
   c.peer.Close();
   co_await task;
   co_return cost;

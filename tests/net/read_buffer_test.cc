@@ -29,7 +29,12 @@ TEST(ReadBufferTest, HoldsNoBlockWhileEmpty) {
   EXPECT_EQ(buffer.capacity(), 0u);
   Put(buffer, "hello");
   EXPECT_EQ(buffer.capacity(), kSmallestBlock);
-  buffer.Consume(5);
+  buffer.Consume(4);
+  EXPECT_EQ(buffer.capacity(), kSmallestBlock);
+  buffer.Consume(1);
+  EXPECT_EQ(buffer.capacity(), 0u);
+  // Reserved, and nothing came.
+  EXPECT_FALSE(buffer.Reserve(1).empty());
   buffer.Settle();
   EXPECT_EQ(buffer.capacity(), 0u);
 }

@@ -10,6 +10,7 @@
 
 #include "coil/net/streams.h"
 #include "coil/task/context_var.h"
+#include "coil/task/errors.h"
 #include "coil/task/with.h"
 #include "tests/net/net_testing.h"
 
@@ -311,6 +312,9 @@ TEST_F(ServerTest, BadOptionsNameTheRule) {
                   EchoLines, "127.0.0.1", 0,
                   ServerOptions().AcceptRetry(absl::ZeroDuration()))),
               "");
+    EXPECT_EQ(co_await ErrorOf(StartServer(EchoLines, "127.0.0.1", 0,
+                                           ServerOptions().MaxHandshakes(0))),
+              "StartServer: MaxHandshakes() is at least 1, not 0");
     EXPECT_EQ(co_await ErrorOf(StartServer(EchoLines, "127.0.0.1", 70000)),
               "Address: a port is from 0 to 65535, not 70000");
     EXPECT_THROW((void)StartServer(EchoLines, std::vector<std::string>(), 0),
@@ -601,6 +605,128 @@ TEST_F(ServerTest, ThousandConnectionsAtOnce) {
     EXPECT_EQ(answered, 3 * kConnections);
     co_await server.Shutdown(absl::Seconds(10));
     EXPECT_EQ(server.Connections(), 0u);
+  });
+}
+
+TEST_F(ServerTest, AReportMayEndTheServer) {
+  SocketShim shim;
+  shim.table().accept4 = [](int, sockaddr*, socklen_t*, int) {
+    errno = EMFILE;
+    return -1;
+  };
+  for (const bool drop : {false, true}) {
+    SCOPED_TRACE(drop);
+    RunNet([&]() -> Co<void> {
+      std::optional<Server> server(
+          co_await StartServer(Forever, "127.0.0.1", 0));
+      int reports = 0;
+      EventLoop::Current().SetExceptionHandler([&](const ExceptionContext&) {
+        ++reports;
+        if (drop) {
+          server.reset();
+        } else {
+          server->Close();
+        }
+      });
+      Peer peer = ConnectTo(server->Port());
+      EXPECT_TRUE(co_await Eventually([&] { return reports > 0; }));
+      co_await Turns();
+      EXPECT_EQ(reports, 1);
+    });
+  }
+}
+
+TEST_F(ServerTest, AReportOfAConnectionMayDropTheServer) {
+  // What is accepted cannot be watched.
+  static int added = 0;
+  added = 0;
+  coil_testing::SystemShim shim;
+  shim.table().epoll_ctl = [](int epfd, int op, int fd, epoll_event* event) {
+    if (op == EPOLL_CTL_ADD && ++added > 2) {
+      errno = ENOSPC;
+      return -1;
+    }
+    return ::epoll_ctl(epfd, op, fd, event);
+  };
+  RunNet([]() -> Co<void> {
+    std::optional<Server> server(co_await StartServer(Forever, "127.0.0.1", 0));
+    int reports = 0;
+    EventLoop::Current().SetExceptionHandler([&](const ExceptionContext&) {
+      ++reports;
+      server.reset();
+    });
+    Peer first = ConnectTo(server->Port());
+    Peer second = ConnectTo(server->Port());
+    EXPECT_TRUE(co_await Eventually([&] { return reports > 0; }));
+    co_await Turns();
+    EXPECT_EQ(reports, 1);
+  });
+}
+
+TEST_F(ServerTest, AKeyboardInterruptInAHandlerLeavesTheLoop) {
+  auto interrupt = [](StreamReader, StreamWriter) -> Co<void> {
+    co_await Yield();
+    throw KeyboardInterrupt();
+  };
+  auto serve = [&]() -> Co<void> {
+    Server server = co_await StartServer(interrupt, "127.0.0.1", 0);
+    auto [reader, writer] = co_await OpenConnection("127.0.0.1", server.Port());
+    co_await reader.ReadAll();
+    co_await Turns();
+    ADD_FAILURE() << "the main task goes on";
+  };
+  EXPECT_THROW(RunNet(serve), KeyboardInterrupt);
+}
+
+TEST_F(ServerTest, IsClosedIfItCannotListenEverywhere) {
+  static int listens = 0;
+  listens = 0;
+  SocketShim shim;
+  shim.table().listen = [](int fd, int backlog) {
+    if (++listens == 2) {
+      errno = EADDRINUSE;
+      return -1;
+    }
+    return ::listen(fd, backlog);
+  };
+  RunNet([]() -> Co<void> {
+    const std::vector<std::string> hosts = {"127.0.0.1", "127.0.0.2"};
+    Server server = co_await StartServer(Forever, hosts, 0,
+                                         ServerOptions().StartServing(false));
+    EXPECT_EQ(server.Sockets().size(), 2u);
+    EXPECT_THROW(server.StartServing(), OsError);
+    EXPECT_FALSE(server.IsServing());
+    EXPECT_TRUE(server.Sockets().empty());
+    EXPECT_THROW(ConnectTo(server.Port()), OsError);
+  });
+}
+
+TEST_F(ServerTest, AnIpv6AddressThatIsNotHereIsLeftOut) {
+  RunNet([]() -> Co<void> {
+    std::vector<std::string> hosts = {"127.0.0.1", "2001:db8::1"};
+    Server server = co_await StartServer(Forever, hosts, 0);
+    EXPECT_EQ(server.Sockets().size(), 1u);
+    hosts = {"2001:db8::1"};
+    EXPECT_EQ(co_await ErrorOf(StartServer(Forever, hosts, 0)),
+              "bind to [2001:db8::1]:0: Cannot assign requested address");
+  });
+}
+
+TEST_F(ServerTest, EveryConnectionSendsWithoutDelay) {
+  RunNet([]() -> Co<void> {
+    std::vector<Socket> sockets;
+    sockets.emplace_back(AF_INET, SOCK_STREAM);
+    sockets[0].Bind(Address::Parse("127.0.0.1:0"));
+    int no_delay = 0;
+    auto handler = [&](StreamReader, StreamWriter writer) -> Co<void> {
+      no_delay = writer.Socket().GetOption(IPPROTO_TCP, TCP_NODELAY);
+      co_return;
+    };
+    Server server = co_await StartServer(handler, std::move(sockets));
+    auto [reader, writer] = co_await OpenConnection("127.0.0.1", server.Port());
+    EXPECT_EQ(co_await reader.ReadAll(), "");
+    EXPECT_EQ(no_delay, 1);
+    EXPECT_EQ(writer.Socket().GetOption(IPPROTO_TCP, TCP_NODELAY), 1);
   });
 }
 

@@ -1,11 +1,14 @@
 #include "coil/net/stream_reader.h"
 
 #include <cerrno>
+#include <cstring>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -19,8 +22,10 @@ using coil_testing::Connection;
 using coil_testing::ErrorOf;
 using coil_testing::Eventually;
 using coil_testing::NetTest;
+using coil_testing::Peer;
 using coil_testing::RunNet;
 using coil_testing::Turns;
+using coil_testing::UnixEnds;
 
 class StreamReaderTest : public NetTest {};
 
@@ -570,63 +575,6 @@ TEST_F(StreamReaderTest, CancelledReadAllLeavesItsBytes) {
   });
 }
 
-// The bytes arrive, and then a cancel, before the task has had its step.
-template <class Start>
-Co<void> CancelledAfterItsGrant(Start start) {
-  Connection c;
-  auto task = start(c.reader);
-  co_await Turns();
-  EXPECT_TRUE(c.reader.core()->ReaderWaits());
-  c.peer.Send("abc");
-  // The step of this task stands in the queue before that of the other.
-  while (c.reader.core()->ReaderWaits()) co_await Yield();
-  EXPECT_FALSE(task.Done());
-  task.Cancel();
-  co_await Settle(task);
-  EXPECT_TRUE(task.Cancelled());
-  c.peer.Close();
-  EXPECT_EQ(co_await c.reader.ReadAll(), "abc");
-}
-
-TEST_F(StreamReaderTest, ACancelThatMeetsTheBytesLosesNone) {
-  RunNet([]() -> Co<void> {
-    auto read = [](StreamReader reader) { return CreateTask(reader.Read(10)); };
-    co_await CancelledAfterItsGrant(read);
-    auto peek = [](StreamReader reader) { return CreateTask(reader.Peek()); };
-    co_await CancelledAfterItsGrant(peek);
-    auto exactly = [](StreamReader reader) {
-      return CreateTask(reader.ReadExactly(3));
-    };
-    co_await CancelledAfterItsGrant(exactly);
-    auto line = [](StreamReader reader) {
-      return CreateTask(reader.ReadLine());
-    };
-    co_await CancelledAfterItsGrant(line);
-  });
-}
-
-TEST_F(StreamReaderTest, ACancelThatMeetsBytesInTheCallersMemoryLosesNone) {
-  RunNet([]() -> Co<void> {
-    std::vector<char> buffer(10);
-    auto into = [&buffer](StreamReader reader) {
-      return CreateTask(reader.Read(absl::MakeSpan(buffer)));
-    };
-    co_await CancelledAfterItsGrant(into);
-  });
-}
-
-TEST_F(StreamReaderTest, ASecondReaderCannotTakeWhatAWokenOneWasGiven) {
-  RunNet([]() -> Co<void> {
-    Connection c;
-    Task<std::string> task = CreateTask(c.reader.Read(10));
-    co_await Turns();
-    c.peer.Send("abc");
-    while (c.reader.core()->ReaderWaits()) co_await Yield();
-    EXPECT_NE(co_await ErrorOf(c.reader.Read(10)), "");
-    EXPECT_EQ(co_await task, "abc");
-  });
-}
-
 TEST_F(StreamReaderTest, AfterACancelAnotherTaskMayRead) {
   RunNet([]() -> Co<void> {
     Connection c;
@@ -665,6 +613,127 @@ TEST_F(StreamReaderTest, AsStatusGivesTheErrorAsAStatus) {
     EXPECT_FALSE(bad.ok());
     EXPECT_EQ(bad.status().code(), absl::StatusCode::kUnavailable)
         << bad.status();
+  });
+}
+
+TEST_F(StreamReaderTest, AReaderThatGivesWayKeepsItsPlace) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    c.peer.Send(Pattern(19));
+    char byte = 0;
+    // The first one waits, the others complete at once, until one has to give
+    // way.
+    for (int i = 0; i < 17; ++i) {
+      EXPECT_EQ(co_await c.reader.Read(absl::MakeSpan(&byte, 1)), 1u);
+    }
+    Task<size_t> first = CreateTask(c.reader.Read(absl::MakeSpan(&byte, 1)));
+    Task<std::string> second = CreateTask(ErrorOf(c.reader.Read(1)));
+    const std::string error = co_await second;
+    EXPECT_NE(error.find("another task is already waiting"), std::string::npos)
+        << error;
+    EXPECT_EQ(co_await first, 1u);
+    EXPECT_EQ(byte, Pattern(19)[17]);
+    EXPECT_EQ(co_await c.reader.Read(100), Pattern(19).substr(18));
+  });
+}
+
+TEST_F(StreamReaderTest, TheLimitMayBeAnyNumber) {
+  for (const size_t below : {0, 1, 2, 100}) {
+    SCOPED_TRACE(below);
+    RunNet([&]() -> Co<void> {
+      Connection c(std::numeric_limits<size_t>::max() - below);
+      c.peer.Send("one\ntwo\r\nthree");
+      EXPECT_EQ(co_await c.reader.ReadLine(), "one\n");
+      std::vector<std::string> separators = {"\r\n", "b"};
+      EXPECT_EQ(co_await c.reader.ReadUntil(separators), "two\r\n");
+      Task<std::string> line = CreateTask(c.reader.ReadLine());
+      co_await Turns();
+      c.peer.Send("\n");
+      EXPECT_EQ(co_await line, "three\n");
+    });
+  }
+}
+
+// Sends `text` and a descriptor along with it, at which a recv() stops.
+void SendWithDescriptor(const Peer& peer, std::string_view text) {
+  iovec piece = {const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  const int fd = peer.fd();
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  ASSERT_EQ(::sendmsg(peer.fd(), &message, MSG_NOSIGNAL),
+            static_cast<ssize_t>(text.size()));
+}
+
+TEST_F(StreamReaderTest, WhatLiesBehindADescriptorOfAUnixSocketIsRead) {
+  RunNet([]() -> Co<void> {
+    Connection c{UnixEnds()};
+    SendWithDescriptor(c.peer, "one ");
+    c.peer.Send("two\n");
+    EXPECT_EQ(co_await c.reader.ReadLine(), "one two\n");
+  });
+}
+
+void SendUrgent(const Peer& peer) {
+  ASSERT_EQ(::send(peer.fd(), "!", 1, MSG_OOB), 1);
+}
+
+TEST_F(StreamReaderTest, WhatLiesBehindUrgentDataIsRead) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    for (int i = 0; i < 3; ++i) {
+      c.peer.Send("one ");
+      SendUrgent(c.peer);
+      c.peer.Send("two\n");
+      EXPECT_EQ(co_await c.reader.ReadLine(), "one two\n");
+    }
+    SendUrgent(c.peer);
+    c.peer.Send("the end");
+    c.peer.Close();
+    EXPECT_EQ(co_await c.reader.Read(100), "the end");
+    EXPECT_EQ(co_await c.reader.Read(100), "");
+  });
+}
+
+TEST_F(StreamReaderTest, UrgentDataAloneIsNothingToRead) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    Task<std::string> line = CreateTask(c.reader.ReadLine());
+    co_await Turns();
+    SendUrgent(c.peer);
+    co_await Turns();
+    EXPECT_FALSE(line.Done());
+    c.peer.Send("one\n");
+    EXPECT_EQ(co_await line, "one\n");
+  });
+}
+
+TEST_F(StreamReaderTest, NoBlockIsHeldWhenEverythingWasTaken) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    const auto held = [&] { return c.reader.core()->input().capacity(); };
+    const std::string data = Pattern(1 << 18);
+    Task<std::string> read = CreateTask(c.reader.ReadExactly(data.size()));
+    std::thread sender([&] { c.peer.Send(data); });
+    EXPECT_TRUE(co_await read == data);
+    sender.join();
+    EXPECT_EQ(held(), 0u);
+    c.peer.Send("x");
+    EXPECT_FALSE((co_await c.reader.Peek()).empty());
+    EXPECT_GT(held(), 0u);
+    c.reader.Consume(1);
+    EXPECT_EQ(held(), 0u);
+    c.peer.ShutdownWrite();
+    EXPECT_EQ(co_await c.reader.Peek(), "");
+    EXPECT_EQ(held(), 0u);
   });
 }
 

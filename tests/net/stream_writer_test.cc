@@ -582,5 +582,48 @@ TEST_F(StreamWriterTest, AWaitingWriteIsDescribed) {
   });
 }
 
+// Writes that complete at once until one has to give way; that one is the next.
+Co<void> WriteUntilTheTurnIsUsedUp(StreamWriter writer) {
+  for (int i = 0; i < 16; ++i) co_await writer.Write("a");
+}
+const std::string kWrittenBefore(16, 'a');
+
+TEST_F(StreamWriterTest, AWriteThatGivesWayKeepsItsPlace) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    co_await WriteUntilTheTurnIsUsedUp(c.writer);
+    Task<void> first = CreateTask(c.writer.Write("first "));
+    Task<void> second = CreateTask([&]() -> Co<void> {
+      EXPECT_FALSE(first.Done());
+      c.writer.WriteSoon("second");
+      co_return;
+    });
+    co_await first;
+    co_await second;
+    EXPECT_EQ(c.peer.ReceiveExactly(28), kWrittenBefore + "first second");
+  });
+}
+
+TEST_F(StreamWriterTest, AWriteThatGivesWayComesBeforeTheEnd) {
+  for (const bool close : {false, true}) {
+    SCOPED_TRACE(close);
+    RunNet([&]() -> Co<void> {
+      Connection c;
+      co_await WriteUntilTheTurnIsUsedUp(c.writer);
+      Task<void> first = CreateTask(c.writer.Write("first"));
+      co_await Yield();
+      EXPECT_FALSE(first.Done());
+      if (close) {
+        co_await c.writer.Close();
+      } else {
+        c.writer.WriteEof();
+      }
+      EXPECT_EQ(co_await ErrorOf(first), "");
+      EXPECT_EQ(c.peer.ReceiveAll(), kWrittenBefore + "first");
+      co_await c.writer.Close();
+    });
+  }
+}
+
 }  // namespace
 }  // namespace coil::net

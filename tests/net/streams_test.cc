@@ -1,5 +1,7 @@
 #include "coil/net/streams.h"
 
+#include <netdb.h>
+
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -9,7 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "coil/loop/thread_pool.h"
+#include "coil/net/internal/socket_stream.h"
+#include "coil/net/resolver.h"
 #include "coil/task/errors.h"
+#include "coil/task/thread_future.h"
+#include "coil/task/to_thread.h"
 #include "coil/timers/timeout.h"
 #include "tests/net/net_testing.h"
 
@@ -17,6 +24,7 @@ namespace coil::net {
 namespace {
 
 using coil_testing::ErrorOf;
+using coil_testing::Eventually;
 using coil_testing::NetTest;
 using coil_testing::RawListener;
 using coil_testing::RunNet;
@@ -80,9 +88,9 @@ TEST_F(StreamsTest, ANameThatIsNotThereIsAnError) {
                                 addrinfo**) { return EAI_NONAME; };
   RunNet([]() -> Co<void> {
     EXPECT_EQ(co_await ErrorOf(OpenConnection("no.such.host", 80)),
-              "resolve no.such.host: No such device or address");
+              "resolve no.such.host: Name or service not known");
     EXPECT_EQ(co_await ErrorOf(StartServer(Echo, "no.such.host", 0)),
-              "resolve no.such.host: No such device or address");
+              "resolve no.such.host: Name or service not known");
   });
 }
 
@@ -109,8 +117,10 @@ TEST_F(StreamsTest, WhatCannotBeAHostNamesTheRule) {
 
 // What getaddrinfo() waits for in these tests.
 std::atomic<bool> lookup_may_end;
+std::atomic<bool> lookup_began;
 
 int SlowLookup(const char*, const char*, const addrinfo*, addrinfo**) {
+  lookup_began = true;
   lookup_may_end.wait(false);
   return EAI_NONAME;
 }
@@ -119,16 +129,40 @@ TEST_F(StreamsTest, ACancelledLookupLetsGoAtOnce) {
   SocketShim shim;
   shim.table().getaddrinfo = SlowLookup;
   lookup_may_end = false;
+  lookup_began = false;
   RunNet([]() -> Co<void> {
     Task<StreamPair> open = CreateTask(OpenConnection("slow.host", 80));
-    co_await Turns(10);
+    EXPECT_TRUE(co_await Eventually([] { return lookup_began.load(); }));
     const std::string dump = DumpTasks();
     EXPECT_NE(dump.find("the address of slow.host"), std::string::npos) << dump;
     open.Cancel();
     co_await Settle(open);
     EXPECT_TRUE(open.Cancelled());
-    lookup_may_end = true;
-    lookup_may_end.notify_all();
+  });
+  // The loop has ended and the thread has not, which uses the shim.
+  const int before = coil_testing::OpenDescriptors();
+  lookup_may_end = true;
+  lookup_may_end.notify_all();
+  while (coil_testing::OpenDescriptors() == before) std::this_thread::yield();
+}
+
+Co<void> ConnectByName(int port) {
+  auto [reader, writer] = co_await OpenConnection(
+      "localhost", port, ConnectOptions().Family(AF_INET));
+  co_await writer.Close();
+}
+
+TEST_F(StreamsTest, ALookupNeedsNoThreadOfTheDefaultExecutor) {
+  ThreadPool one(1);
+  RunNet([&]() -> Co<void> {
+    Server server = co_await StartServer(Echo, "127.0.0.1", 0);
+    EventLoop& loop = EventLoop::Current();
+    loop.SetDefaultExecutor(&one);
+    const int port = server.Port();
+    auto job = [&loop, port] {
+      RunCoroutineThreadSafe(ConnectByName(port), loop).Get();
+    };
+    co_await ToThread(job);
   });
 }
 
@@ -176,6 +210,50 @@ TEST_F(StreamsTest, ARefusedConnectionNamesThePeer) {
   });
 }
 
+TEST_F(StreamsTest, AConnectThatFailsBeforeAnybodyWaitsIsAnError) {
+  SocketShim shim;
+  shim.table().connect = [](int, const sockaddr*, socklen_t) {
+    errno = EINPROGRESS;
+    return -1;
+  };
+  static int asked = 0;
+  asked = 0;
+  shim.table().getsockopt = [](int, int, int, void* value, socklen_t*) {
+    // The system tells it once.
+    *static_cast<int*>(value) = asked++ == 0 ? ECONNREFUSED : 0;
+    return 0;
+  };
+  RunNet([]() -> Co<void> {
+    const Address address = Address::Parse("127.0.0.1:9");
+    Socket socket(AF_INET, SOCK_STREAM);
+    EXPECT_FALSE(socket.StartConnect(address));
+    internal::SocketStream stream(std::move(socket), address,
+                                  /*connecting=*/true);
+    EXPECT_TRUE(co_await Eventually([&] { return !stream.connecting(); }));
+    EXPECT_EQ(co_await internal::ConnectAwaiter(stream), ECONNREFUSED);
+  });
+}
+
+TEST_F(StreamsTest, OpenUnixConnectionTakesAPath) {
+  RunNet([]() -> Co<void> {
+    const std::string path = "@coil-streams-test-" + std::to_string(::getpid());
+    EXPECT_EQ(co_await ErrorOf(OpenUnixConnection(path)),
+              "connect to unix:" + path + ": Connection refused");
+    std::vector<Socket> sockets;
+    sockets.emplace_back(AF_UNIX, SOCK_STREAM);
+    sockets[0].Bind(Address::Unix(path));
+    Server server = co_await StartServer(Echo, std::move(sockets));
+    auto [reader, writer] = co_await OpenUnixConnection(path);
+    co_await writer.Write("x");
+    EXPECT_EQ(co_await reader.Read(1), "x");
+    EXPECT_EQ(writer.PeerName().Family(), AF_UNIX);
+    EXPECT_NE(co_await ErrorOf(OpenUnixConnection("")), "");
+    EXPECT_EQ(
+        co_await ErrorOf(OpenUnixConnection(path, ConnectOptions().Limit(0))),
+        "net: the limit of a stream is at least 1");
+  });
+}
+
 TEST_F(StreamsTest, TheNextAddressIsTriedWhenOneFails) {
   SocketShim shim;
   // "localhost" is 127.0.0.7 and 127.0.0.1, and only the latter is served.
@@ -197,9 +275,11 @@ TEST_F(StreamsTest, TheNextAddressIsTriedWhenOneFails) {
     EXPECT_EQ(writer.PeerName().Host(), "127.0.0.1");
     const int port = server.Port();
     server.Close();
+    const std::string number = std::to_string(port);
     EXPECT_EQ(co_await ErrorOf(OpenConnection("two", port)),
-              "connect to 127.0.0.7:" + std::to_string(port) +
-                  ": Connection refused");
+              "connect to two:" + number + " (127.0.0.7:" + number +
+                  ": Connection refused; 127.0.0.1:" + number +
+                  ": Connection refused): Connection refused");
     size_t errors = 0;
     try {
       co_await OpenConnection("two", port, ConnectOptions().AllErrors(true));
@@ -292,7 +372,10 @@ TEST_F(StreamsTest, EachCallThatConnectsMayFail) {
   };
   shim.table().setsockopt = [](int fd, int level, int name, const void* value,
                                socklen_t size) {
-    return fails() ? -1 : ::setsockopt(fd, level, name, value, size);
+    // A connection without TCP_NODELAY is one all the same.
+    return level != IPPROTO_TCP && fails()
+               ? -1
+               : ::setsockopt(fd, level, name, value, size);
   };
   bool succeeded = false;
   for (fail_at = 1; !succeeded; ++fail_at) {
@@ -437,9 +520,10 @@ TEST_F(StreamsTest, MakeStreamsNamesItsRules) {
 
 TEST_F(StreamsTest, ASocketIsMadeNonBlockingAndClosesWithItsOwner) {
   int fds[2];
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
   {
     Socket socket = Socket::FromDescriptor(fds[0]);
+    EXPECT_EQ(::fcntl(fds[0], F_GETFD), FD_CLOEXEC);
     EXPECT_NE(::fcntl(fds[0], F_GETFL) & O_NONBLOCK, 0);
     Socket moved = std::move(socket);
     EXPECT_FALSE(socket);
@@ -460,6 +544,57 @@ TEST_F(StreamsTest, ThingsThatCannotBeWatchedAreAnError) {
     const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     EXPECT_THROW(MakeByteStream(Socket::Adopt(file)), OsError);
     EXPECT_EQ(::fcntl(file, F_GETFD), -1);  // closed all the same
+    co_return;
+  });
+}
+
+// A machine without /etc/hosts, as containers are.
+TEST_F(StreamsTest, LocalhostNeedsNobodyWhoKnowsIt) {
+  SocketShim shim;
+  shim.table().getaddrinfo = [](const char* host, const char* service,
+                                const addrinfo* hints, addrinfo** list) {
+    if (host != nullptr) return EAI_NONAME;
+    return ::getaddrinfo(host, service, hints, list);
+  };
+  RunNet([]() -> Co<void> {
+    for (const char* host : {"localhost", "LOCALHOST.", "me.localhost"}) {
+      const std::vector<Address> addresses =
+          co_await DefaultResolver()->Resolve(
+              ResolveQuery(host, 80).Family(AF_INET));
+      EXPECT_EQ(addresses.size(), 1u);
+      EXPECT_EQ(addresses[0].ToString(), "127.0.0.1:80");
+    }
+    EXPECT_NE(co_await ErrorOf(
+                  DefaultResolver()->Resolve(ResolveQuery("notlocalhost"))),
+              "");
+  });
+}
+
+// The interface under the streams: who waits in it is told when it closes.
+TEST_F(StreamsTest, AByteStreamThatClosesTellsThoseWhoWait) {
+  struct Waits : ByteStream::ReadRequest, ByteStream::WriteRequest {
+    absl::Span<char> ReadBuffer() noexcept override {
+      return absl::MakeSpan(room);
+    }
+    void OnRead(IoResult result) noexcept override { read = result.error(); }
+    size_t WritePieces(absl::Span<iovec>) noexcept override { return 0; }
+    void OnWritten(IoResult result) noexcept override {
+      written = result.error();
+    }
+    char room[1];
+    int read = 0;
+    int written = 0;
+  };
+  RunNet([]() -> Co<void> {
+    coil_testing::TcpEnds ends;
+    const std::unique_ptr<ByteStream> stream =
+        MakeByteStream(std::move(ends.socket));
+    Waits waits;
+    stream->StartRead(waits);
+    stream->StartWrite(waits);
+    stream->Close(false);
+    EXPECT_EQ(waits.read, ECONNABORTED);
+    EXPECT_EQ(waits.written, ECONNABORTED);
     co_return;
   });
 }

@@ -360,6 +360,20 @@ TEST(BroadcastTest, SubscriberMoves) {
   });
 }
 
+FIFO_TEST(BroadcastTest, SubscriberThatMovesKnowsHowFarItWas) {
+  Broadcast<int> news(4);
+  Broadcast<int>::Subscriber other = news.Subscribe();
+  Broadcast<int>::Subscriber a = news.Subscribe();
+  for (int value : {1, 2, 3}) news.Send(value);
+  EXPECT_EQ(co_await a.Receive(), 1);
+  Broadcast<int>::Subscriber b = std::move(a);
+  EXPECT_EQ(b.Size(), 2);
+  EXPECT_EQ(co_await b.Receive(), 2);
+  other = std::move(b);
+  EXPECT_EQ(other.Size(), 1);
+  EXPECT_EQ(co_await other.Receive(), 3);
+}
+
 TEST(BroadcastTest, SubscriberMovesWhileATaskWaits) {
   RunVirtually([]() -> Co<void> {
     Broadcast<int> news(2);
@@ -393,6 +407,21 @@ TEST(BroadcastTest, DestroyedSubscriberWakesItsTask) {
     EXPECT_EQ(HowEnded(b), text);
     EXPECT_EQ(news.Subscribers(), 0);
   });
+}
+
+FIFO_TEST(BroadcastTest, TaskOfADestroyedSubscriberHasLeftTheLine) {
+  auto news = std::make_unique<Broadcast<int>>(2);
+  Broadcast<int>::Subscriber kept = news->Subscribe();
+  auto dies = std::make_unique<Broadcast<int>::Subscriber>(news->Subscribe());
+  Task<int> a = CreateTask(dies->Receive());
+  Task<int> b = CreateTask(kept.Receive());
+  co_await Turns();
+  dies.reset();
+  news.reset();
+  co_await Turns();
+  EXPECT_EQ(HowEnded(a),
+            "Broadcast::Subscriber was destroyed while 1 task waited for it");
+  EXPECT_EQ(HowEnded(b), "Broadcast was destroyed while 1 task waited for it");
 }
 
 TEST(BroadcastTest, DestroyedBroadcastWakesThoseWhoWait) {

@@ -16,9 +16,11 @@
 namespace coil {
 namespace {
 
+using sync_testing::AwaitAll;
 using sync_testing::AwaitTextOf;
 using sync_testing::HowEnded;
 using sync_testing::RunVirtually;
+using sync_testing::StartEach;
 using sync_testing::TextOf;
 using sync_testing::Turns;
 using sync_testing::TwoLoops;
@@ -85,6 +87,14 @@ TEST(ChannelTest, ReceiversAreServedInOrderOfArrival) {
     EXPECT_FALSE(channel.TryReceive().has_value());
     for (int i = 0; i < 3; ++i) EXPECT_EQ(co_await tasks[i], i);
   });
+}
+
+FIFO_TEST(ChannelTest, SendersAreServedInOrderOfArrival) {
+  Channel<int> channel(1);
+  auto tasks = StartEach(5, [&](int i) { return channel.Send(i); });
+  co_await Turns();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(co_await channel.Receive(), i);
+  co_await AwaitAll(tasks);
 }
 
 TEST(ChannelTest, ClosedChannelRefusesAndDrains) {

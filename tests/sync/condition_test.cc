@@ -9,17 +9,20 @@
 
 #include "coil/sync/lock.h"
 #include "gtest/gtest.h"
+#include "tests/sync/grave.h"
 #include "tests/sync/sync_testing.h"
 
 namespace coil {
 namespace {
 
 using sync_testing::AwaitTextOf;
+using sync_testing::Grave;
 using sync_testing::HowEnded;
 using sync_testing::RunVirtually;
 using sync_testing::TextOf;
 using sync_testing::Turns;
 using sync_testing::TwoLoops;
+using sync_testing::Visit;
 using sync_testing::WaitOf;
 
 // Waits once and notes that it went on, with the lock held.
@@ -39,8 +42,7 @@ Co<std::string> WaitAndTell(Condition& condition) {
   } catch (const CancelledError& e) {
     how = "cancelled: " + e.message();
   }
-  EXPECT_TRUE(guard.Owns());
-  EXPECT_TRUE(condition.Locked());
+  EXPECT_TRUE(guard.Owns());  // the condition may be gone
   co_return how;
 }
 
@@ -560,6 +562,27 @@ TEST(ConditionTest, DestroyedAfterNotifyLetsTheNotifiedGoOn) {
   });
 }
 
+FIFO_TEST(ConditionTest, DestroyedConditionIsNotTouchedAgain) {
+  Lock lock;
+  Grave<Condition> condition(lock);
+  Task<std::string> notified = CreateTask(WaitAndTell(*condition));
+  Task<std::string> cancelled = CreateTask(WaitAndTell(*condition));
+  Task<std::string> waits = CreateTask(WaitAndTell(*condition));
+  co_await Turns();
+  Lock::Guard guard = co_await lock.Acquire();
+  condition->Notify(2);
+  condition.Bury();
+  cancelled.Cancel("why");
+  guard.Release();
+  EXPECT_EQ(co_await notified, "woken");
+  EXPECT_EQ(co_await cancelled, "cancelled: why");
+  co_await Turns();
+  EXPECT_EQ(HowEnded(waits),
+            "Condition was destroyed while 1 task waited for it");
+  EXPECT_TRUE(condition.Undisturbed());
+  EXPECT_FALSE(lock.Locked());
+}
+
 TEST(ConditionTest, DestroyedLockWakesThoseWhoWouldReacquire) {
   RunVirtually([]() -> Co<void> {
     auto lock = std::make_unique<Lock>();
@@ -617,6 +640,20 @@ TEST(ConditionTest, DumpSaysWhatItWaitsFor) {
     guard.Release();
     co_await waiter;
   });
+}
+
+FIFO_TEST(ConditionTest, DumpNamesTheCancelledOneThatWasHandedTheLock) {
+  Lock lock;
+  Condition condition(lock);
+  std::vector<int> order;
+  Task<std::string> waiter = CreateTask(WaitAndTell(condition));
+  co_await Turns();
+  co_await Visit(lock, order, 0);  // the last who held it is this task
+  waiter.Cancel();  // the lock is free, so it is handed over at once
+  Task<void> next = CreateTask(Visit(lock, order, 1), {.eager_start = true});
+  EXPECT_EQ(WaitOf(next), "Lock held by " + waiter.Name());
+  co_await next;
+  co_await waiter;
 }
 
 TEST(ConditionTest, LoopThatIsClosedLetsGoOfTheLine) {

@@ -12,48 +12,36 @@
 namespace coil {
 namespace {
 
-using sync_testing::AwaitTextOf;
 using sync_testing::HowEnded;
-using sync_testing::RunVirtually;
+using sync_testing::Note;
+using sync_testing::StartEach;
 using sync_testing::TextOf;
+using sync_testing::TextOnSecondLoop;
 using sync_testing::Turns;
-using sync_testing::TwoLoops;
 using sync_testing::WaitOf;
 
-Co<void> Note(Latch& latch, std::vector<int>& order, int id) {
+FIFO_TEST(LatchTest, CountOfZeroLetsThroughWithoutSuspending) {
+  Latch latch(0);
+  EXPECT_TRUE(latch.TryWait());
+  const uint64_t before = EventLoop::Current().Iterations();
   co_await latch.Wait();
-  order.push_back(id);
+  EXPECT_EQ(EventLoop::Current().Iterations(), before);
 }
 
-TEST(LatchTest, CountOfZeroLetsThroughWithoutSuspending) {
-  RunVirtually([]() -> Co<void> {
-    Latch latch(0);
-    EXPECT_TRUE(latch.TryWait());
-    const uint64_t before = EventLoop::Current().Iterations();
-    co_await latch.Wait();
-    EXPECT_EQ(EventLoop::Current().Iterations(), before);
-  });
-}
-
-TEST(LatchTest, WakesAllInOrderAtZeroAndNotBefore) {
-  RunVirtually([]() -> Co<void> {
-    Latch latch(3);
-    std::vector<int> order;
-    std::vector<Task<void>> tasks;
-    for (int i = 0; i < 3; ++i) {
-      tasks.push_back(CreateTask(Note(latch, order, i)));
-    }
-    co_await Turns();
-    latch.CountDown();
-    latch.CountDown();
-    co_await Turns(2);
-    EXPECT_TRUE(order.empty());
-    EXPECT_EQ(latch.Count(), 1);
-    EXPECT_FALSE(latch.TryWait());
-    latch.CountDown();
-    co_await Turns();
-    EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
-  });
+FIFO_TEST(LatchTest, WakesAllInOrderAtZeroAndNotBefore) {
+  Latch latch(3);
+  std::vector<int> order;
+  auto tasks = StartEach(3, [&](int i) { return Note(latch, order, i); });
+  co_await Turns();
+  latch.CountDown();
+  latch.CountDown();
+  co_await Turns(2);
+  EXPECT_TRUE(order.empty());
+  EXPECT_EQ(latch.Count(), 1);
+  EXPECT_FALSE(latch.TryWait());
+  latch.CountDown();
+  co_await Turns();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
 }
 
 TEST(LatchTest, CountsSeveralAtOnce) {
@@ -86,91 +74,70 @@ TEST(LatchTest, CountingBelowZeroNamesTheRuleAndCountsNothing) {
   EXPECT_THROW(latch.CountDown(), std::runtime_error);
 }
 
-TEST(LatchTest, CancelledWaiterIsRemoved) {
-  RunVirtually([]() -> Co<void> {
-    Latch latch(1);
-    std::vector<int> order;
-    Task<void> a = CreateTask(Note(latch, order, 1));
-    Task<void> b = CreateTask(Note(latch, order, 2));
-    co_await Turns();
-    a.Cancel("why");
-    co_await Turns();
-    EXPECT_EQ(HowEnded(a), "cancelled: why");
-    latch.CountDown();
-    co_await b;
-    EXPECT_EQ(order, (std::vector<int>{2}));
-  });
+FIFO_TEST(LatchTest, CancelledWaiterIsRemoved) {
+  Latch latch(1);
+  std::vector<int> order;
+  Task<void> a = CreateTask(Note(latch, order, 1));
+  Task<void> b = CreateTask(Note(latch, order, 2));
+  co_await Turns();
+  a.Cancel("why");
+  co_await Turns();
+  EXPECT_EQ(HowEnded(a), "cancelled: why");
+  latch.CountDown();
+  co_await b;
+  EXPECT_EQ(order, (std::vector<int>{2}));
 }
 
-TEST(LatchTest, CancelAndZeroInTheSameTurn) {
-  RunVirtually([]() -> Co<void> {
-    Latch latch(1);
-    std::vector<int> order;
-    Task<void> a = CreateTask(Note(latch, order, 1));
-    Task<void> b = CreateTask(Note(latch, order, 2));
-    co_await Turns();
-    a.Cancel();
-    latch.CountDown();
-    b.Cancel();
-    co_await Turns();
-    EXPECT_TRUE(a.Cancelled());
-    EXPECT_TRUE(b.Cancelled());
-    co_await latch.Wait();
-  });
+FIFO_TEST(LatchTest, CancelAndZeroInTheSameTurn) {
+  Latch latch(1);
+  std::vector<int> order;
+  Task<void> a = CreateTask(Note(latch, order, 1));
+  Task<void> b = CreateTask(Note(latch, order, 2));
+  co_await Turns();
+  a.Cancel();
+  latch.CountDown();
+  b.Cancel();
+  co_await Turns();
+  EXPECT_TRUE(a.Cancelled());
+  EXPECT_TRUE(b.Cancelled());
+  co_await latch.Wait();
 }
 
-TEST(LatchTest, DestroyedLatchWakesThoseWhoWait) {
-  RunVirtually([]() -> Co<void> {
-    auto latch = std::make_unique<Latch>(1);
-    std::vector<int> order;
-    Task<void> a = CreateTask(Note(*latch, order, 1));
-    co_await Turns();
-    latch.reset();
-    co_await Turns();
-    EXPECT_EQ(HowEnded(a), "Latch was destroyed while 1 task waited for it");
-  });
+FIFO_TEST(LatchTest, DestroyedLatchWakesThoseWhoWait) {
+  auto latch = std::make_unique<Latch>(1);
+  std::vector<int> order;
+  Task<void> a = CreateTask(Note(*latch, order, 1));
+  co_await Turns();
+  latch.reset();
+  co_await Turns();
+  EXPECT_EQ(HowEnded(a), "Latch was destroyed while 1 task waited for it");
 }
 
-TEST(LatchTest, DestroyedAfterZeroLetsTheWokenGoOn) {
-  RunVirtually([]() -> Co<void> {
-    auto latch = std::make_unique<Latch>(1);
-    std::vector<int> order;
-    Task<void> a = CreateTask(Note(*latch, order, 1));
-    co_await Turns();
-    latch->CountDown();
-    latch.reset();
-    co_await a;
-    EXPECT_EQ(order, (std::vector<int>{1}));
-  });
+FIFO_TEST(LatchTest, DestroyedAfterZeroLetsTheWokenGoOn) {
+  auto latch = std::make_unique<Latch>(1);
+  std::vector<int> order;
+  Task<void> a = CreateTask(Note(*latch, order, 1));
+  co_await Turns();
+  latch->CountDown();
+  latch.reset();
+  co_await a;
+  EXPECT_EQ(order, (std::vector<int>{1}));
 }
 
 TEST(LatchTest, SecondLoopNamesTheRule) {
-  TwoLoops loops;
   Latch latch(1);
-  loops.RunOnFirst([&]() -> Co<void> {
-    std::vector<int> order;
-    Task<void> waiter = CreateTask(Note(latch, order, 1));
-    co_await Turns();
-    waiter.Cancel();
-    co_await Turns();
-  });
-  loops.RunOnSecond([&]() -> Co<void> {
-    const std::string text =
-        co_await AwaitTextOf<std::runtime_error>(latch.Wait());
-    EXPECT_EQ(text.substr(0, 11), "Latch::Wait");
-  });
+  EXPECT_EQ(TextOnSecondLoop([&] { return latch.Wait(); }).substr(0, 11),
+            "Latch::Wait");
 }
 
-TEST(LatchTest, DumpSaysWhatItWaitsFor) {
-  RunVirtually([]() -> Co<void> {
-    Latch latch(2);
-    std::vector<int> order;
-    Task<void> waiter = CreateTask(Note(latch, order, 1));
-    co_await Turns();
-    EXPECT_EQ(WaitOf(waiter), "Latch, 2 to go");
-    latch.CountDown(2);
-    co_await waiter;
-  });
+FIFO_TEST(LatchTest, DumpSaysWhatItWaitsFor) {
+  Latch latch(2);
+  std::vector<int> order;
+  Task<void> waiter = CreateTask(Note(latch, order, 1));
+  co_await Turns();
+  EXPECT_EQ(WaitOf(waiter), "Latch, 2 to go");
+  latch.CountDown(2);
+  co_await waiter;
 }
 
 }  // namespace

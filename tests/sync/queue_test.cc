@@ -285,6 +285,21 @@ TEST(QueueTest, JoinOfAnEmptyQueueDoesNotSuspend) {
   });
 }
 
+FIFO_TEST(QueueTest, JoinersGoOnInOrderOfArrival) {
+  Queue<int> queue;
+  queue.PutNoWait(1);
+  std::vector<int> order;
+  auto joins = [&](int id) -> Co<void> {
+    co_await queue.Join();
+    order.push_back(id);
+  };
+  auto tasks = sync_testing::StartEach(3, joins);
+  co_await Turns();
+  queue.TaskDone();
+  co_await sync_testing::AwaitAll(tasks);
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
+}
+
 TEST(QueueTest, JoinWaitsForTaskDoneAndNotForGet) {
   RunVirtually([]() -> Co<void> {
     Queue<int> queue;

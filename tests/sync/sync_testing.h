@@ -1,13 +1,16 @@
 // tests/sync/sync_testing.h
 //
-// What the tests of sync share: running under a virtual clock, looking at what
-// a task waits for, and telling how it ended.
+// What the tests of sync share: running under a virtual clock in FIFO order,
+// tasks that wait in line, looking at what a task waits for, and telling how it
+// ended.
 
 #ifndef COIL_TESTS_SYNC_SYNC_TESTING_H_
 #define COIL_TESTS_SYNC_SYNC_TESTING_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -21,8 +24,21 @@
 #include "coil/task/outcome.h"
 #include "coil/task/run.h"
 #include "coil/task/task.h"
+#include "coil/task/testing.h"
 #include "coil/timers/sleep.h"
 #include "gtest/gtest.h"
+
+// As CORO_TEST(), but in FIFO order whatever COIL_TEST_SEED says: the order is
+// what these tests are about.
+#define FIFO_TEST(test_suite_name, test_name)                       \
+  static ::coil::Co<void> FIFO_BODY_(test_suite_name, test_name)(); \
+  TEST(test_suite_name, test_name) {                                \
+    ::coil::RunCoroTest(FIFO_BODY_(test_suite_name, test_name),     \
+                        ::coil::CoroTestOptions{.seed = 0});        \
+  }                                                                 \
+  static ::coil::Co<void> FIFO_BODY_(test_suite_name, test_name)()
+
+#define FIFO_BODY_(suite, name) FifoTest_##suite##_##name##_Body
 
 namespace coil::sync_testing {
 
@@ -42,6 +58,53 @@ inline Co<void> Turns(int n = 1) {
 
 // Every task that is not blocked has run until it is.
 inline Co<void> Settled() { co_await Sleep(absl::Nanoseconds(1)); }
+
+// Goes in, notes `id` and stays for one turn.
+template <class P>
+Co<void> Visit(P& primitive, std::vector<int>& order, int id) {
+  auto held = co_await primitive.Acquire();
+  order.push_back(id);
+  co_await Yield();
+}
+
+// Notes `id` when the wait is over.
+template <class P>
+Co<void> Note(P& primitive, std::vector<int>& order, int id) {
+  co_await primitive.Wait();
+  order.push_back(id);
+}
+
+// Starts the tasks start(0) to start(n - 1), in this order. A `start` that is a
+// coroutine itself has a name: the tasks refer to it.
+template <class F>
+auto StartEach(int n, F&& start) {
+  std::vector<decltype(CreateTask(start(0)))> tasks;
+  for (int id = 0; id < n; ++id) tasks.push_back(CreateTask(start(id)));
+  return tasks;
+}
+
+template <class T>
+Co<void> AwaitAll(std::vector<Task<T>>& tasks) {
+  for (Task<T>& task : tasks) co_await task;
+}
+
+// How many of `tasks` that come and go five times were inside at once.
+template <class P>
+Co<int> MostInside(P& primitive, int tasks) {
+  int inside = 0;
+  int most = 0;
+  auto worker = [&](int) -> Co<void> {
+    for (int i = 0; i < 5; ++i) {
+      auto held = co_await primitive.Acquire();
+      most = std::max(most, ++inside);
+      co_await Turns(2);
+      --inside;
+    }
+  };
+  auto all = StartEach(tasks, worker);
+  co_await AwaitAll(all);
+  co_return most;
+}
 
 // "ok", "cancelled: why", or the text of the error. The task is done.
 template <class H>
@@ -107,6 +170,41 @@ class TwoLoops {
   Runner first_{kVirtual};
   Runner second_{kVirtual};
 };
+
+// Loops one after another, each where the one before it was: what outlives its
+// loop must not take the next one for its own.
+class LoopsInOnePlace {
+ public:
+  // On a new loop; the one before it is gone.
+  template <class F>
+  auto Run(F main) {
+    LoopOptions options;
+    options.simulation = &kSimulation;
+    loop_.emplace(options);
+    return loop_->RunUntilComplete(main());
+  }
+
+ private:
+  std::optional<EventLoop> loop_;
+};
+
+// What awaiting `operation()` says on a second loop, once a task has waited in
+// it on the first.
+template <class F>
+std::string TextOnSecondLoop(F operation) {
+  LoopsInOnePlace loops;
+  loops.Run([&]() -> Co<void> {
+    Task<void> waiter = CreateTask(
+        [&]() -> Co<void> { static_cast<void>(co_await operation()); });
+    co_await Turns();
+    waiter.Cancel();
+    co_await Turns();
+    EXPECT_TRUE(waiter.Cancelled());
+  });
+  return loops.Run([&]() -> Co<std::string> {
+    co_return co_await AwaitTextOf<std::runtime_error>(operation());
+  });
+}
 
 }  // namespace coil::sync_testing
 

@@ -358,6 +358,21 @@ TEST(AsCompletedTimeoutTest, WhatWasDoneByThenComesBeforeTheError) {
   coil::Run(main, kVirtual);
 }
 
+TEST(AsCompletedTimeoutTest, IsGoneOnceTheTasksAreDone) {
+  auto main = []() -> Co<void> {
+    auto range = AsCompleted(ThreeTasks(), absl::Hours(1));
+    co_await Sleep(absl::Seconds(10));
+    // A timer left behind would wake the loop in the midst of this sleep.
+    const uint64_t before = EventLoop::Current().Iterations();
+    co_await Sleep(absl::Hours(2));
+    EXPECT_EQ(EventLoop::Current().Iterations() - before, 1u);
+    int results = 0;
+    while ((co_await range.Next()).has_value()) ++results;
+    EXPECT_EQ(results, 3);
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(AsCompletedTimeoutTest, CountsFromTheMakingOfTheRange) {
   auto main = []() -> Co<void> {
     const LoopTime start = EventLoop::Current().Now();
@@ -486,6 +501,24 @@ TEST(AsCompletedTest, NeedsARunningLoop) {
   }
   EXPECT_NE(what.find("AsCompleted: no running event loop"), std::string::npos);
   EXPECT_THROW(AsCompleted(std::vector<Task<int>>()), std::runtime_error);
+}
+
+TEST(AsCompletedTest, LoopInThePlaceOfItsOwnIsAnotherOne) {
+  std::optional<EventLoop> loop;
+  std::vector<Task<int>> tasks;
+  auto start = [&]() -> Co<void> {
+    tasks.push_back(CreateTask(After(1, 1)));
+    co_await tasks[0];
+  };
+  loop.emplace();
+  loop->RunUntilComplete(start());
+  auto complete = [&]() -> Co<void> {
+    AsCompleted(tasks);
+    co_return;
+  };
+  loop->RunUntilComplete(complete());
+  loop.emplace();
+  EXPECT_THROW(loop->RunUntilComplete(complete()), std::runtime_error);
 }
 
 TEST(AsCompletedTest, RefusesEmptyHandlesAndAwaitedCoroutines) {

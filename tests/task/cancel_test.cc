@@ -56,6 +56,20 @@ TEST(CancelTest, EveryCallCountsAndUncancelTakesOneBack) {
   coil::Run(main, kVirtual);
 }
 
+// The small count in the task, and what is more beside it.
+TEST(CancelTest, AThousandCallsCount) {
+  auto main = []() -> Co<void> {
+    Task<void> task = CreateTask([]() -> Co<void> { co_return; });
+    for (int i = 1; i <= 1000; ++i) {
+      EXPECT_TRUE(task.Cancel());
+      EXPECT_EQ(task.Cancelling(), i);
+    }
+    for (int i = 999; i >= 0; --i) EXPECT_EQ(task.Uncancel(), i);
+    co_await task;  // the request was dropped
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(CancelTest, UncancelToZeroDropsARequestThatWasNotDelivered) {
   auto main = []() -> Co<void> {
     Task<int> task = CreateTask([]() -> Co<int> {

@@ -324,6 +324,25 @@ TEST(CoTest, MayBeMadeInOneThreadAndRunInAnother) {
   EXPECT_EQ(result, 42);
 }
 
+TEST(CoTest, ACallableThatGivesASpentCoIsRefused) {
+  auto main = []() -> Co<void> {
+    Co<int> spent = Double(1);
+    co_await std::move(spent);
+    auto gives = [&spent, text = std::string("a state")]() -> Co<int> {
+      return std::move(spent);
+    };
+    std::string what;
+    try {
+      CreateTask(gives);
+    } catch (const std::runtime_error& e) {
+      what = e.what();
+    }
+    EXPECT_NE(what.find("Co: awaited twice"), std::string::npos) << what;
+    EXPECT_EQ(AllTasks().size(), 1u);
+  };
+  coil::Run(main, kVirtual);
+}
+
 // ---------------------------------------------------------- foreign awaitables
 
 // An awaiter that knows nothing of coil.

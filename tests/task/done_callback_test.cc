@@ -3,6 +3,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coil/loop/event_loop.h"
@@ -147,6 +148,56 @@ TEST(DoneCallbackTest, DieWithALoopThatIsClosedBeforeTheyRan) {
     runner.Close();
   }
   EXPECT_EQ(alive.use_count(), 1);
+}
+
+TEST(DoneCallbackTest, ANullCallbackIsRefused) {
+  auto main = [&]() -> Co<void> {
+    Task<int> task = CreateTask(Gives(1));
+    std::string what;
+    try {
+      task.AddDoneCallback(nullptr);
+    } catch (const std::invalid_argument& e) {
+      what = e.what();
+    }
+    EXPECT_NE(what.find("AddDoneCallback: the callback of Task-"),
+              std::string::npos)
+        << what;
+    EXPECT_NE(what.find(" is null"), std::string::npos) << what;
+    EXPECT_EQ(co_await task, 1);
+    EXPECT_THROW(task.AddDoneCallback(nullptr), std::invalid_argument);
+  };
+  coil::Run(main, kVirtual);
+}
+
+// Callbacks that die with their futures do so in the order of registration,
+// also those of a future that one of them held last.
+TEST(DoneCallbackTest, DieWithTheFutureInTheirOrder) {
+  Log log;
+  struct Dies {
+    Dies(Log* log, std::string name) : log(log), name(std::move(name)) {}
+    Dies(Dies&& other) noexcept
+        : log(std::exchange(other.log, nullptr)), name(std::move(other.name)) {}
+    ~Dies() {
+      if (log != nullptr) log->push_back(name);
+    }
+    Log* log;
+    std::string name;
+  };
+  auto main = [&]() -> Co<void> {
+    Future<void> first;
+    {
+      Future<void> second;
+      second.AddDoneCallback([d = Dies(&log, "2a")](AnyTask) {});
+      second.AddDoneCallback([d = Dies(&log, "2b")](AnyTask) {});
+      first.AddDoneCallback([second](AnyTask) {});
+      first.AddDoneCallback([d = Dies(&log, "1b")](AnyTask) {});
+    }
+    EXPECT_TRUE(log.empty());
+    first = Future<void>();
+    EXPECT_EQ(log, (Log{"1b", "2a", "2b"}));
+    co_return;
+  };
+  coil::Run(main, kVirtual);
 }
 
 }  // namespace

@@ -116,6 +116,38 @@ TEST(ExceptionGroupTest, SplitGoesIntoNestedGroupsAndKeepsTheNesting) {
   EXPECT_FALSE(rest->Contains<std::range_error>());
 }
 
+// ExceptionGroup is a std::runtime_error to C++, but not one of the errors.
+TEST(ExceptionGroupTest, ANestedGroupIsNotTakenForItsBase) {
+  ExceptionGroup inner("inner", {Make<std::logic_error>("b")});
+  ExceptionGroup group(
+      "outer", {std::make_exception_ptr(inner), Make<std::runtime_error>("a")});
+  auto [runtime, rest] = group.Split<std::runtime_error>();
+  ASSERT_TRUE(runtime.has_value());
+  ASSERT_TRUE(rest.has_value());
+  EXPECT_EQ(runtime->Exceptions().size(), 1u);
+  EXPECT_FALSE(runtime->Contains<std::logic_error>());
+  EXPECT_TRUE(rest->Contains<std::logic_error>());
+  EXPECT_STREQ(group.Find<std::runtime_error>()->what(), "a");
+  EXPECT_FALSE(inner.Contains<std::runtime_error>());
+  // Every std::exception is taken, and the nesting stays.
+  auto [all, none] = group.Split<std::exception>();
+  EXPECT_EQ(all->Exceptions().size(), 2u);
+  EXPECT_FALSE(none.has_value());
+}
+
+TEST(ExceptionGroupTest, NestedGroupsAreFoundAsWhatTheyAre) {
+  auto [groups, rest] = Nested().Split<ExceptionGroup>();
+  ASSERT_TRUE(groups.has_value());
+  ASSERT_TRUE(rest.has_value());
+  ASSERT_EQ(groups->Exceptions().size(), 1u);
+  EXPECT_TRUE(groups->Contains<std::logic_error>());
+  EXPECT_TRUE(rest->Contains<TimeoutError>());
+  EXPECT_EQ(std::string(Nested().Find<ExceptionGroup>()->what()).find("inner"),
+            0u);
+  EXPECT_FALSE(ExceptionGroup("flat", {Make<std::range_error>("a")})
+                   .Contains<ExceptionGroup>());
+}
+
 TEST(ExceptionGroupTest, FindGivesACopyOfTheFirstMatch) {
   const ExceptionGroup group = Nested();
   EXPECT_STREQ(group.Find<TimeoutError>()->what(), "c");

@@ -3,6 +3,8 @@
 #include "coil/task/future.h"
 
 #include <memory>
+#include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -370,6 +372,39 @@ TEST(ReliabilityT77, DebugModeRefusesTasksAndFuturesInAnotherThread) {
     co_await Settle(task);
   };
   coil::Run(main, RunOptions{.debug = true});
+}
+
+// The loops of two Run() calls often lie at the same address.
+TEST(FutureTest, OfALoopThatIsGoneIsRefusedByTheNextOne) {
+  alignas(EventLoop) unsigned char place[sizeof(EventLoop)];
+  const LoopOptions options = {.simulation = &kSimulation};
+  std::optional<Future<int>> pending;
+  Task<int> done;
+  auto make = [&]() -> Co<void> {
+    pending.emplace();
+    done = CreateTask([]() -> Co<int> { co_return 1; });
+    co_await done;
+  };
+  EventLoop* loop = new (place) EventLoop(options);
+  loop->RunUntilComplete(make());
+  loop->~EventLoop();
+
+  loop = new (place) EventLoop(options);
+  auto use = [&]() -> Co<void> {
+    EXPECT_THROW(co_await *pending, std::runtime_error);
+    EXPECT_THROW(co_await done, std::runtime_error);
+    EXPECT_THROW(pending->AddDoneCallback([](AnyTask) {}), std::runtime_error);
+    EXPECT_EQ(done.Result(), 1);
+    // What belongs to this loop is not confused with it.
+    Future<int> own;
+    own.SetResult(2);
+    EXPECT_EQ(co_await own, 2);
+    Task<int> other = CreateTask([]() -> Co<int> { co_return 3; });
+    co_await Yield();
+    EXPECT_EQ(co_await other, 3);
+  };
+  loop->RunUntilComplete(use());
+  loop->~EventLoop();
 }
 
 }  // namespace

@@ -296,6 +296,30 @@ TEST(GatherTest, LateErrorsCountAsRetrieved) {
   coil::Run(main, kVirtual);
 }
 
+TEST(GatherTest, LateErrorsOfAVectorCountAsRetrieved) {
+  auto main = []() -> Co<void> {
+    Reports reports;
+    std::vector<Co<int>> parts;
+    parts.push_back(FailAfter(1, "first"));
+    parts.push_back(FailAfter(2, "late"));
+    EXPECT_THROW(co_await Gather(std::move(parts)), std::runtime_error);
+    co_await Sleep(absl::Seconds(10));
+    EXPECT_TRUE(reports.texts.empty()) << reports.texts[0];
+  };
+  coil::Run(main, kVirtual);
+}
+
+TEST(GatherTest, OnceAnErrorWasThrownNobodyWaitsForTheOthers) {
+  auto main = []() -> Co<void> {
+    Task<int> sibling = CreateTask(After(2, 1));
+    EXPECT_THROW(co_await Gather(FailAfter(1, "first"), sibling),
+                 std::runtime_error);
+    EXPECT_EQ(internal::StateOf(sibling)->FirstDone(), nullptr);
+    EXPECT_EQ(co_await sibling, 1);
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(GatherTest, AnErrorThatIsNotGatheredIsStillReported) {
   auto main = []() -> Co<void> {
     Reports reports;
@@ -542,6 +566,29 @@ TEST(GatherTest, RefusesATaskOfAnotherLoop) {
         << TextOf(outcome);
   };
   coil::Run(main, kVirtual);
+}
+
+TEST(GatherTest, PartsAreNotReportedWhenTheLoopIsClosed) {
+  std::vector<std::string> reports;
+  {
+    EventLoop loop(LoopOptions{.simulation = &kSimulation});
+    loop.SetExceptionHandler([&](const ExceptionContext& context) {
+      reports.push_back(context.message + ": " + context.task);
+    });
+    auto main = [&]() -> Co<void> {
+      auto gathers = []() -> Co<void> {
+        co_await Gather(After(3600, 1), After(3600, 2));
+      };
+      TaskOptions options;
+      options.name = "the user's";
+      Task<void> task = CreateTask(gathers(), options);
+      co_await Sleep(absl::Seconds(1));
+    };
+    loop.RunUntilComplete(main());
+  }
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].substr(0, 48),
+            "Task was destroyed but it is pending: the user's");
 }
 
 TEST(GatherTest, LoopThatIsClosedWhileGatheringLetsGoOfAll) {

@@ -2,6 +2,8 @@
 
 #include "coil/task/inspect.h"
 
+#include <memory>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -14,6 +16,7 @@
 #include "coil/task/co.h"
 #include "coil/task/context_var.h"
 #include "coil/task/future.h"
+#include "coil/task/gather.h"
 #include "coil/task/internal/function_name.h"
 #include "coil/task/outcome.h"
 #include "coil/task/run.h"
@@ -588,6 +591,43 @@ TEST(TextFormTest, SaysWhatTheTaskDoes) {
     co_await Settle(failing);
     EXPECT_THAT(ToString(failing), HasSubstr(" failed created at "));
     EXPECT_THAT(ToString(CurrentTask()), HasSubstr(" running created at "));
+  };
+  coil::Run(main, kVirtual);
+}
+
+TEST(InspectTest, AHandleThatHasOutlivedItsLoopIsDescribed) {
+  Task<void> done;
+  std::optional<Future<void>> pending;
+  auto main = [&]() -> Co<void> {
+    pending.emplace();
+    done = CreateTask(Sleep(absl::Seconds(1)), {.name = "worker"});
+    co_await done;
+  };
+  // On the heap, so that a look into the loop is seen by the sanitizers.
+  auto loop =
+      std::make_unique<EventLoop>(LoopOptions{.simulation = &kSimulation});
+  loop->RunUntilComplete(main());
+  loop = nullptr;
+  EXPECT_TRUE(absl::StartsWith(ToString(done), "<worker done "));
+  EXPECT_THAT(ToString(*pending), HasSubstr(" pending created at "));
+  EXPECT_EQ(Inspect(done).state, "done");
+  EXPECT_EQ(Inspect(done).age, absl::ZeroDuration());
+}
+
+// It would take minutes if the time grew with the square of their number.
+TEST(InspectTest, ManyPartsOfOneWaitAreListedInLinearTime) {
+  auto main = []() -> Co<void> {
+    constexpr size_t kParts = 300000;
+    Future<void> future;
+    auto waits = [&]() -> Co<void> { co_await future; };
+    std::vector<Task<void>> tasks;
+    for (size_t i = 0; i < kParts; ++i) tasks.push_back(CreateTask(waits()));
+    auto all = CreateTask(Gather(tasks));
+    co_await Sleep(absl::Seconds(1));
+    EXPECT_EQ(Inspect(all).awaits.size(), kParts);
+    EXPECT_EQ(Inspect(future).awaited_by.size(), kParts);
+    future.SetResult();
+    co_await all;
   };
   coil::Run(main, kVirtual);
 }

@@ -271,5 +271,18 @@ TEST(AsStatusTest, ACancelOfTheAwaitingTaskIsThrown) {
   coil::Run(main, kVirtual);
 }
 
+TEST(AsStatusTest, AnErrorWithoutANumberIsNotOk) {
+  auto main = []() -> Co<void> {
+    const std::system_error zero(std::error_code(0, std::generic_category()),
+                                 "zero");
+    absl::StatusOr<int> status =
+        co_await AsStatus(Throws(std::make_exception_ptr(zero)));
+    EXPECT_EQ(status.status().code(), absl::StatusCode::kUnknown);
+    EXPECT_EQ(StatusOf(std::make_exception_ptr(OsError(0, "read"))).code(),
+              absl::StatusCode::kUnknown);
+  };
+  coil::Run(main, kVirtual);
+}
+
 }  // namespace
 }  // namespace coil

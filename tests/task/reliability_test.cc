@@ -320,6 +320,20 @@ class Object {
   std::string text_ = Long();
 };
 
+// Functions of their own: in an inlined one, the compiler may keep the local in
+// the frame of the coroutine around it, where it lives on.
+[[gnu::noinline]] Task<size_t> StartWithALocal() {
+  std::string local = Long();
+  return CreateTask(SizeOf(local));
+}
+[[gnu::noinline]] Task<size_t> StartWithACapturedLocal() {
+  std::string local = Long();
+  return CreateTask([&local]() -> Co<size_t> {
+    co_await Yield();
+    co_return local.size();
+  });
+}
+
 template <class F>
 void RunUntilItDies(F main) {
   coil::Run(main, kVirtual);
@@ -344,12 +358,7 @@ TEST(ReliabilityT74DeathTest, AReferenceToATemporaryInATask) {
 
 TEST(ReliabilityT74DeathTest, AReferenceToALocalThatIsGone) {
   EXPECT_DEATH(RunUntilItDies([]() -> Co<void> {
-                 Task<size_t> task;
-                 auto start = [&] {
-                   std::string local = Long();
-                   task = CreateTask(SizeOf(local));
-                 };
-                 start();
+                 Task<size_t> task = StartWithALocal();
                  co_await task;
                }),
                "AddressSanitizer");
@@ -378,15 +387,7 @@ TEST(ReliabilityT74DeathTest, CapturesOfALambdaThatWasCalledAtOnce) {
 
 TEST(ReliabilityT74DeathTest, CapturesByReferenceOfAScopeThatIsGone) {
   EXPECT_DEATH(RunUntilItDies([]() -> Co<void> {
-                 Task<size_t> task;
-                 auto start = [&] {
-                   std::string local = Long();
-                   task = CreateTask([&local]() -> Co<size_t> {
-                     co_await Yield();
-                     co_return local.size();
-                   });
-                 };
-                 start();
+                 Task<size_t> task = StartWithACapturedLocal();
                  co_await task;
                }),
                "AddressSanitizer");

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -516,6 +517,20 @@ TEST(RunUntilCompleteTest, AFutureOfAnotherLoopIsRefused) {
   auto make = []() -> Co<Future<int>> { co_return Future<int>(); };
   Future<int> future = a.RunUntilComplete(make());
   EXPECT_THROW(b.RunUntilComplete(future), std::runtime_error);
+}
+
+TEST(RunUntilCompleteTest, LoopInThePlaceOfAnEarlierOneIsAnotherOne) {
+  std::optional<EventLoop> loop;
+  loop.emplace();
+  auto make = []() -> Co<Task<int>> {
+    Task<int> task = CreateTask(Answer());
+    co_await task;
+    co_return task;
+  };
+  Task<int> task = loop->RunUntilComplete(make());
+  EXPECT_EQ(loop->RunUntilComplete(task), 42);
+  loop.emplace();
+  EXPECT_THROW(loop->RunUntilComplete(task), std::runtime_error);
 }
 
 TEST(RunUntilCompleteTest, StoppedEarlyIsAnErrorAndLeavesNoStopBehind) {

@@ -292,5 +292,26 @@ TEST(ReliabilityT6, ATaskThatEagerlyStartsOneThatStartsOne) {
   });
 }
 
+// Each callback owns the next future, and nobody completes the first.
+TEST(StackTest, ALongChainOfCallbacksThatOwnFuturesIsDropped) {
+  auto main = []() -> Co<void> {
+    auto alive = std::make_shared<int>(0);
+    Future<void> head;
+    {
+      Future<void> last = head;
+      for (int i = 0; i < kDeep; ++i) {
+        Future<void> next;
+        last.AddDoneCallback([next, alive](AnyTask) {});
+        last = next;
+      }
+    }
+    EXPECT_EQ(alive.use_count(), kDeep + 1);
+    head = Future<void>();
+    EXPECT_EQ(alive.use_count(), 1);
+    co_return;
+  };
+  RunOnSmallStack(main);
+}
+
 }  // namespace
 }  // namespace coil

@@ -4,7 +4,7 @@
 //   each
 //     suspension that follows, and
 //   * as ReliabilityT76.Name, destroying all frames at each suspension,
-// in FIFO order and in two shuffled ones.
+// in FIFO order and in nine shuffled ones: 106,000 runs in all.
 
 #ifndef COIL_TESTS_TASK_SWEEP_SCENARIO_H_
 #define COIL_TESTS_TASK_SWEEP_SCENARIO_H_
@@ -17,7 +17,7 @@
 
 namespace coil {
 
-inline constexpr uint64_t kSweepSeeds = 3;
+inline constexpr uint64_t kSweepSeeds = 10;
 
 inline void SweepCancellation(Co<void> (*scenario)(SweepRun&),
                               SweepOptions options = {}) {

@@ -81,6 +81,31 @@ TEST(TaskGroupCancelTest, WhileExitingCancelsAndAwaitsTheTasks) {
   coil::Run(main, kVirtual);
 }
 
+TEST(TaskGroupCancelTest, TasksAreCancelledInTheOrderOfTheirCreation) {
+  auto main = []() -> Co<void> {
+    std::vector<int> order;
+    auto notes = [&](int id) -> Co<void> {
+      bool cancelled = false;
+      try {
+        co_await Sleep(absl::Hours(1));
+      } catch (const CancelledError&) {
+        cancelled = true;
+      }
+      if (cancelled) order.push_back(id);
+    };
+    Task<void> task = CreateTask([&]() -> Co<void> {
+      co_await WithTaskGroup([&](TaskGroup& group) {
+        for (int id = 0; id < 4; ++id) group.CreateTask(notes(id));
+      });
+    });
+    co_await Sleep(absl::Seconds(1));
+    task.Cancel();
+    co_await Settle(task);
+    EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(TaskGroupCancelTest, RepeatedCancelsDoNotLeaveEarly) {
   auto main = []() -> Co<void> {
     const LoopTime start = EventLoop::Current().Now();

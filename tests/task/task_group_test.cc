@@ -265,6 +265,22 @@ TEST(TaskGroupTest, DeepNestingEndsAndIsCancelled) {
   coil::Run(main, kVirtual);
 }
 
+TEST(TaskGroupTest, ACallableThatGivesASpentCoIsRefused) {
+  auto main = []() -> Co<void> {
+    Co<void> spent = Pause(0);
+    co_await std::move(spent);
+    co_await WithTaskGroup([&](TaskGroup& group) -> Co<void> {
+      auto gives = [&spent, text = std::string("a state")]() -> Co<void> {
+        return std::move(spent);
+      };
+      EXPECT_THROW(group.CreateTask(gives), std::runtime_error);
+      EXPECT_EQ(AllTasks().size(), 1u);
+      co_return;
+    });
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(TaskGroupTest, WaitIsDescribed) {
   auto main = []() -> Co<void> {
     Task<void> task = CreateTask(WithTaskGroup([](TaskGroup& group) {
@@ -539,13 +555,15 @@ TEST(TaskGroupErrorTest, InnerErrorSwallowedByTheBodyDoesNotSwallowTheOuters) {
 }
 
 TEST(TaskGroupErrorTest, KeyboardInterruptIsThrownBareAndTheOthersAreReported) {
-  auto main = []() -> Co<void> {
+  // Out here: an error of main would be lost behind that of Run().
+  bool bare = false;
+  bool finished = false;
+  auto main = [&]() -> Co<void> {
     Reports reports;
     auto interrupts = []() -> Co<void> {
       co_await Sleep(absl::Seconds(1));
       throw KeyboardInterrupt();
     };
-    bool bare = false;
     try {
       co_await WithTaskGroup([&](TaskGroup& group) -> Co<void> {
         group.CreateTask(FailAfter(1, "task"));
@@ -559,7 +577,6 @@ TEST(TaskGroupErrorTest, KeyboardInterruptIsThrownBareAndTheOthersAreReported) {
     } catch (const KeyboardInterrupt&) {
       bare = true;
     }
-    EXPECT_TRUE(bare);
     EXPECT_EQ(reports.texts.size(), 2u);
     EXPECT_EQ(reports.texts[0],
               "TaskGroup: an error was displaced by KeyboardInterrupt: "
@@ -567,8 +584,11 @@ TEST(TaskGroupErrorTest, KeyboardInterruptIsThrownBareAndTheOthersAreReported) {
     // Only the cancel of the shutdown: the task's end has stopped the loop,
     // too.
     EXPECT_EQ(CurrentTask().Cancelling(), 1);
+    finished = true;
   };
   EXPECT_THROW(coil::Run(main, kVirtual), KeyboardInterrupt);
+  EXPECT_TRUE(bare);
+  EXPECT_TRUE(finished);
 }
 
 TEST(TaskGroupErrorTest, KeyboardInterruptOfTheBodyIsBareToo) {

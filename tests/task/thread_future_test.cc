@@ -283,6 +283,22 @@ TEST(ThreadFutureTest, ALoopThatClosesBeforeTheStartFailsTheFuture) {
   EXPECT_FALSE(future.Cancel());
 }
 
+TEST(ThreadFutureTest, ALoopWhoseThreadIsGoneTimesOutAndMayGoOnElsewhere) {
+  EventLoop loop;
+  std::thread([&] {
+    loop.Stop();
+    loop.RunForever();
+  }).join();
+  ThreadFuture<int> future = RunCoroutineThreadSafe(Answer(), loop);
+  EXPECT_THROW(future.Get(absl::Milliseconds(1)), TimeoutError);
+  EXPECT_FALSE(future.Done());
+  for (int passes = 0; passes < 10 && !future.Done(); ++passes) {
+    loop.Stop();
+    loop.RunForever();
+  }
+  EXPECT_EQ(future.Get(), 42);
+}
+
 TEST(ThreadFutureTest, ALoopThatClosesWithTheTaskPendingFailsTheFuture) {
   ThreadFuture<void> future;
   {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coil/task/future.h"
+#include "coil/timers/timeout.h"
 #include "gtest/gtest.h"
 #include "tests/task/combinators.h"
 
@@ -278,6 +279,29 @@ TEST(WaitTimeoutTest, ZeroAndNegativeTakeOneTurn) {
   }
 }
 
+TEST(WaitTimeoutTest, ZeroKeepsItsPlaceAmongThoseWhoGiveWay) {
+  auto main = []() -> Co<void> {
+    std::string order;
+    Task<int> slow = CreateTask(After(1, 1));
+    auto waits = [&]() -> Co<void> {
+      const WaitOptions options = {.timeout = absl::ZeroDuration()};
+      co_await Wait(std::vector<Task<int>>(1, slow), options);
+      order += "wait ";
+    };
+    auto yields = [&]() -> Co<void> {
+      co_await Yield();
+      order += "yield ";
+    };
+    Task<void> first = CreateTask(waits());
+    Task<void> second = CreateTask(yields());
+    co_await first;
+    co_await second;
+    EXPECT_EQ(order, "wait yield ");
+    co_await slow;
+  };
+  coil::Run(main, kVirtual);
+}
+
 TEST(WaitTimeoutTest, ZeroWithAllDoneIsNotATimeout) {
   auto main = []() -> Co<void> {
     Task<int> quick = CreateTask([]() -> Co<int> { co_return 1; });
@@ -299,6 +323,28 @@ TEST(WaitTimeoutTest, CompletionInTheTurnOfTheTimeoutCounts) {
         co_await Wait(std::vector<Task<int>>(1, task), options);
     EXPECT_EQ(result.done.size(), 1u);
     EXPECT_FALSE(result.timed_out);
+  };
+  coil::Run(main, kVirtual);
+}
+
+TEST(WaitTimeoutTest, FutureThatIsDoneBetweenTheTimersCounts) {
+  auto main = []() -> Co<void> {
+    Future<int> future;
+    // This limit passes first, and cancels the future right there, before the
+    // timer of the Wait() is looked at.
+    Task<int> limited = CreateTask([&]() -> Co<int> {
+      co_return co_await WithTimeout(absl::Seconds(1), future);
+    });
+    co_await Yield();
+    std::vector<Future<int>> futures(1, future);
+    const WaitOptions options = {.timeout = absl::Seconds(1)};
+    WaitResult<Future<int>> result = co_await Wait(futures, options);
+    EXPECT_EQ(result.done.size(), 1u);
+    EXPECT_FALSE(result.timed_out);
+    EXPECT_TRUE(future.Cancelled());
+    Outcome<int> outcome = co_await Settle(limited);
+    EXPECT_FALSE(outcome.Ok());
+    co_await Sleep(absl::Seconds(1));
   };
   coil::Run(main, kVirtual);
 }

@@ -1,9 +1,5 @@
 // Waiting allocates nothing: no timer, no limit, no place in a line.
 
-#include <cstdint>
-#include <cstdlib>
-#include <new>
-
 #include "absl/time/time.h"
 #include "coil/loop/event_loop.h"
 #include "coil/task/internal/frame_allocator.h"
@@ -14,23 +10,13 @@
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
 #include "gtest/gtest.h"
+#include "tests/loop/counting_allocations.h"
 #include "tests/timers/timers_testing.h"
-
-namespace {
-long g_allocations = 0;
-}  // namespace
-
-void* operator new(size_t size) {
-  ++g_allocations;
-  if (void* p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace coil {
 namespace {
 
+using coil_testing::AllocationCount;
 using timers_testing::RunVirtually;
 
 constexpr absl::Duration kSecond = absl::Seconds(1);
@@ -42,36 +28,36 @@ constexpr bool kPooledFrames = COIL_FRAME_POOL;
 TEST(TimersAllocationTest, SleepAllocatesNothing) {
   RunVirtually([]() -> Co<void> {
     co_await Sleep(kSecond);
-    const long before = g_allocations;
+    const long before = AllocationCount();
     for (int i = 0; i < 100; ++i) {
       co_await Sleep(kSecond);
       static_cast<void>(co_await Sleep(kSecond, i));
       co_await SleepUntil(timers_testing::Now() + kSecond);
     }
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 
 TEST(TimersAllocationTest, YieldAllocatesNothing) {
   RunVirtually([]() -> Co<void> {
     co_await Yield();
-    const long before = g_allocations;
+    const long before = AllocationCount();
     for (int i = 0; i < 100; ++i) co_await Yield();
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 
 TEST(TimersAllocationTest, TimeoutAroundALeafAllocatesNothing) {
   RunVirtually([]() -> Co<void> {
     co_await WithTimeout(kSecond, Yield());
-    const long before = g_allocations;
+    const long before = AllocationCount();
     for (int i = 0; i < 100; ++i) {
       co_await WithTimeout(kSecond, Yield());
       co_await WithTimeout(kSecond, Sleep(kSecond / 2));
       co_await WithTimeoutAt(LoopTime::InfiniteFuture(), Sleep(kSecond));
       co_await WithTimeout(kSecond, WithTimeout(kSecond, Yield()));
     }
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 
@@ -83,14 +69,14 @@ Co<int> Child(int i) {
 TEST(TimersAllocationTest, TimeoutAroundACoroutineCostsNoFrameOfItsOwn) {
   RunVirtually([]() -> Co<void> {
     static_cast<void>(co_await Child(0));
-    long before = g_allocations;
+    long before = AllocationCount();
     for (int i = 0; i < 100; ++i) static_cast<void>(co_await Child(i));
-    const long plain = g_allocations - before;
-    before = g_allocations;
+    const long plain = AllocationCount() - before;
+    before = AllocationCount();
     for (int i = 0; i < 100; ++i) {
       static_cast<void>(co_await WithTimeout(kSecond, Child(i)));
     }
-    EXPECT_EQ(g_allocations - before, plain);
+    EXPECT_EQ(AllocationCount() - before, plain);
     if (kPooledFrames) {
       EXPECT_EQ(plain, 0);
     }
@@ -101,29 +87,29 @@ TEST(TimersAllocationTest, WaitForReusesItsFrame) {
   if (!kPooledFrames) return;  // nothing is reused there
   RunVirtually([]() -> Co<void> {
     static_cast<void>(co_await WaitFor(Child(0), kSecond));
-    const long before = g_allocations;
+    const long before = AllocationCount();
     for (int i = 0; i < 100; ++i) {
       static_cast<void>(co_await WaitFor(Child(i), kSecond));
     }
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 
 TEST(TimersAllocationTest, IntervalAllocatesNothing) {
   RunVirtually([]() -> Co<void> {
-    const long before = g_allocations;
+    const long before = AllocationCount();
     Interval interval(kSecond);
     for (int i = 0; i < 100; ++i) static_cast<void>(co_await interval.Tick());
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 
 TEST(TimersAllocationTest, RateLimiterAllocatesNothing) {
   RunVirtually([]() -> Co<void> {
-    const long before = g_allocations;
+    const long before = AllocationCount();
     RateLimiter limiter(10, 2);
     for (int i = 0; i < 100; ++i) co_await limiter.Acquire();
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(AllocationCount() - before, 0);
   });
 }
 

@@ -155,6 +155,21 @@ CORO_TEST(IntervalTest, ResetMovesATickThatIsWaitedFor) {
   interval.Reset();
   co_await task;
   EXPECT_EQ(ticks.due, (Times{1.75, 2.75}));
+  EXPECT_EQ(ticks.taken, (Times{1.75, 2.75}));
+}
+
+CORO_TEST(IntervalTest, ResetTakesNoTickBackThatHasCome) {
+  Interval interval(kSecond * 2);
+  Ticks ticks;
+  Task<void> task = CreateTask(Take(interval, 3, ticks));
+  // Due together with the tick, and runs before the task does.
+  EventLoop::Current().CallLater(kSecond * 2, [&interval] {
+    interval.Reset();
+    interval.Reset();
+  });
+  co_await task;
+  EXPECT_EQ(ticks.due, (Times{2, 4, 6}));
+  EXPECT_EQ(ticks.taken, (Times{2, 4, 6}));
 }
 
 CORO_TEST(IntervalTest, CancelledTickStaysDue) {
@@ -225,6 +240,29 @@ TEST(IntervalTest, AnotherLoopNamesTheRule) {
                       "loop"),
             std::string::npos)
       << text;
+}
+
+TEST(IntervalTest, ResetNeedsItsLoop) {
+  std::optional<Interval> interval;
+  auto make = [&interval]() -> Co<void> {
+    interval.emplace(kSecond);
+    co_return;
+  };
+  timers_testing::RunVirtually(make);
+  EXPECT_THROW(interval->Reset(), std::runtime_error);
+}
+
+TEST(IntervalTest, LoopInThePlaceOfItsOwnIsAnotherOne) {
+  std::optional<Interval> interval;
+  std::optional<EventLoop> loop;
+  auto tick = [&]() -> Co<void> {
+    if (!interval.has_value()) interval.emplace(kSecond);
+    co_await interval->Tick();
+  };
+  loop.emplace(LoopOptions{.simulation = &timers_testing::kSimulation});
+  loop->RunUntilComplete(tick());
+  loop.emplace(LoopOptions{.simulation = &timers_testing::kSimulation});
+  EXPECT_THROW(loop->RunUntilComplete(tick()), std::runtime_error);
 }
 
 CORO_TEST(IntervalTest, DestroyedWhileATaskWaitsNamesTheRule) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
 #include "gtest/gtest.h"
+#include "tests/sync/grave.h"
 #include "tests/timers/timers_testing.h"
 
 namespace coil {
@@ -331,6 +333,15 @@ TEST(RateLimiterTest, AnotherLoopNamesTheRule) {
       << text;
 }
 
+TEST(RateLimiterTest, LoopInThePlaceOfItsOwnIsAnotherOne) {
+  RateLimiter limiter(1, 5);
+  std::optional<EventLoop> loop;
+  loop.emplace(LoopOptions{.simulation = &timers_testing::kSimulation});
+  loop->RunUntilComplete(limiter.Acquire());
+  loop.emplace(LoopOptions{.simulation = &timers_testing::kSimulation});
+  EXPECT_THROW(loop->RunUntilComplete(limiter.Acquire()), std::runtime_error);
+}
+
 // ---- lifetime -------------------------------------------------------------
 
 CORO_TEST(RateLimiterTest, DestroyedWhileTasksWaitNamesTheRule) {
@@ -349,7 +360,7 @@ CORO_TEST(RateLimiterTest, DestroyedWhileTasksWaitNamesTheRule) {
 }
 
 CORO_TEST(RateLimiterTest, WhatWasGrantedOutlivesIt) {
-  auto limiter = std::make_unique<RateLimiter>(1, 1);
+  sync_testing::Grave<RateLimiter> limiter(1, 1);
   co_await limiter->Acquire();
   Task<std::string> granted = CreateTask(EndOf(limiter->Acquire()));
   Task<std::string> cancelled = CreateTask(EndOf(limiter->Acquire()));
@@ -357,12 +368,13 @@ CORO_TEST(RateLimiterTest, WhatWasGrantedOutlivesIt) {
   EventLoop::Current().CallLater(kSecond - absl::Nanoseconds(1), [&] {
     timers_testing::Stall(absl::Nanoseconds(1));
     EventLoop::Current().CallSoon([&] {
-      limiter.reset();
+      limiter.Bury();
       cancelled.Cancel();
     });
   });
   EXPECT_EQ(co_await granted, "ok");
   EXPECT_EQ(co_await cancelled, "cancelled: ");
+  EXPECT_TRUE(limiter.Undisturbed());
 }
 
 TEST(RateLimiterTest, ClosingTheLoopLeavesNothing) {

@@ -655,6 +655,47 @@ CORO_TEST(TimeoutRuleTest, RequestThatWasNotDeliveredDoesNotHitTheNextAwait) {
   co_await CreateTask(runner(1));
 }
 
+// The same with a request that waits to be delivered already: that one is not
+// the limit's, and the next await that blocks delivers it.
+CORO_TEST(TimeoutRuleTest, RequestThatWaitedAtTheEntryIsNotLost) {
+  auto runner = [&]() -> Co<void> {
+    CurrentTask().Cancel("outside");
+    auto body = [&](TimeoutScope& scope) -> Co<int> {
+      [[maybe_unused]] long sum = 0;
+      while (!scope.Expired()) {
+        timers_testing::Stall(absl::Milliseconds(100));
+        for (int i = 0; i < 5000; ++i) sum += co_await Quick(1);
+      }
+      co_return 5;
+    };
+    EXPECT_EQ(co_await WithTimeout(kSecond, body), 5);
+    EXPECT_EQ(CurrentTask().Cancelling(), 1);
+    EXPECT_EQ((co_await EndOf(Yield())).substr(0, 9), "cancelled");
+  };
+  co_await CreateTask(runner());
+}
+
+TEST(TimeoutNestingTest, LimitsOfOneStepPassInTheOrderOfEntry) {
+  timers_testing::RunVirtually([]() -> Co<void> {
+    std::string order;
+    Task<void> second;
+    auto sleeps = [&]() -> Co<void> {
+      EXPECT_EQ(co_await EndOf(WithTimeout(kSecond, Sleep(absl::Hours(1)))),
+                "timeout");
+      order += '2';
+    };
+    // The other one enters its limit later, in the same step.
+    auto body = [&]() -> Co<void> {
+      second = CreateTask(sleeps(), {.eager_start = true});
+      co_await Sleep(absl::Hours(1));
+    };
+    EXPECT_EQ(co_await EndOf(WithTimeout(kSecond, body)), "timeout");
+    order += '1';
+    co_await second;
+    EXPECT_EQ(order, "12");
+  });
+}
+
 // ---- outcomes without exceptions ------------------------------------------
 
 CORO_TEST(WithTimeoutTest, AsStatusIsDeadlineExceeded) {

@@ -1,4 +1,4 @@
-// BAD: heading // BAD: example // BAD: guard-name
+// BAD: heading // BAD: example // BAD: guard-name // BAD: language
 //
 // lint as: sync/bad_header.h
 //

@@ -10,4 +10,7 @@
 
 #ifndef COIL_SYNC_GOOD_HEADER_H_
 #define COIL_SYNC_GOOD_HEADER_H_
+
+#include "coil/loop/internal/language.h"
+
 #endif
