@@ -38,8 +38,20 @@ def coil_cc_library(name, hdrs = [], srcs = [], deps = [], copts = [], features 
         **kwargs
     )
 
-def coil_cc_test(name, srcs, deps = [], copts = [], size = "small", main = True, **kwargs):
-    """A cc_test with googletest, and its main() unless main = False. A main() of its own may also come from deps."""
+def coil_cc_test(name, srcs, deps = [], copts = [], size = "small", main = True, bundle = "", tags = [], **kwargs):
+    """A cc_test with googletest, and its main() unless main = False. A main() of its own may also come from deps.
+
+    Args:
+      name: of the test
+      srcs: its sources
+      deps: what it uses, googletest apart
+      copts: more flags
+      size: as for cc_test
+      main: whether it needs a main()
+      bundle: the test that runs its cases together with those of others, see coil_test_bundles(). This one is then built only if asked for.
+      tags: as for cc_test
+      **kwargs: as for cc_test
+    """
     cc_test(
         name = name,
         srcs = srcs,
@@ -51,8 +63,52 @@ def coil_cc_test(name, srcs, deps = [], copts = [], size = "small", main = True,
         features = COIL_FEATURES + kwargs.pop("features", []),
         linkstatic = kwargs.pop("linkstatic", True),
         size = size,
+        tags = tags + (["manual", _BUNDLE + bundle] if bundle else []),
         **kwargs
     )
+
+_BUNDLE = "bundle="
+
+def coil_test_bundles():
+    """The bundles that the tests of this BUILD file name: one test each, which runs the cases of all its members. Called last.
+
+    Half of the time that a test takes to compile goes into headers, and into what of them each test instantiates anew. A bundle is one
+    source, so it pays once. `bazel test //...` builds the bundles; to work at one test, name it: `bazel test //tests/sync:lock_test`.
+    """
+    bundles = {}
+    for rule in native.existing_rules().values():
+        for tag in rule.get("tags", []):
+            if tag.startswith(_BUNDLE):
+                bundles.setdefault(tag[len(_BUNDLE):], []).append(rule)
+    for name, members in bundles.items():
+        tags = [tag for tag in members[0]["tags"] if tag != "manual" and not tag.startswith(_BUNDLE)]
+        srcs, deps = [], {}
+        for member in members:
+            member_tags = [tag for tag in member["tags"] if tag != "manual" and not tag.startswith(_BUNDLE)]
+            if sorted(member_tags) != sorted(tags):
+                fail("%s: the tests of a bundle have the same tags, not %s and %s" % (name, tags, member_tags))
+            srcs += [src for src in member["srcs"]]
+            deps.update([(dep, True) for dep in member["deps"]])
+        native.genrule(
+            name = name + "_source",
+            testonly = True,
+            srcs = sorted(srcs),
+            outs = [name + ".cc"],
+            cmd = "python3 $(location //tests:bundle.py) $@ $(SRCS)",
+            tags = ["manual"],
+            tools = ["//tests:bundle.py"],
+        )
+        cc_test(
+            name = name,
+            srcs = [name + ".cc"],
+            deps = sorted(deps.keys()),
+            # g++, about lambdas: for it the tests are not in the main file, because they keep the lines of their sources.
+            copts = COIL_COPTS + ["-Wno-subobject-linkage", "-Wno-unknown-warning-option"],
+            features = COIL_FEATURES,
+            linkstatic = True,
+            size = "medium",
+            tags = tags,
+        )
 
 def coil_cc_binary(name, srcs, deps = [], copts = [], **kwargs):
     """A cc_binary with coil's warnings."""

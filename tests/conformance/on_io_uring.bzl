@@ -6,7 +6,7 @@ def on_io_uring(test, without = [], tags = []):
     """Runs the binary of a test with COIL_POLLER=io_uring. It links the poller through loop_testing or net_testing.
 
     Args:
-      test: the name of a coil_cc_test of this package.
+      test: the name of a coil_cc_test of this package, or of a bundle of them.
       without: its cases that are about epoll, as a filter of googletest knows them.
       tags: further tags.
     """
