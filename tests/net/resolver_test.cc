@@ -151,6 +151,23 @@ class Names {
   coil::internal::ScopedSocketCalls scope_;
 };
 
+std::string Text(const std::vector<Address>& addresses) {
+  std::string text;
+  for (const Address& address : addresses) {
+    if (!text.empty()) text += ' ';
+    text += address.ToString();
+  }
+  return text;
+}
+
+// The addresses of `host`, as text.
+Co<std::string> Ask(Resolver& resolver, std::string host, int port = 80,
+                    int family = AF_UNSPEC) {
+  ResolveQuery query(std::move(host), port);
+  query.Family(family);
+  co_return Text(co_await resolver.Resolve(query));
+}
+
 class ResolverTest : public NetTest {
  protected:
   void TearDown() override {
