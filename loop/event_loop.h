@@ -42,6 +42,7 @@
 #include "coil/loop/internal/handle_state.h"
 #include "coil/loop/internal/loop_core.h"
 #include "coil/loop/loop_time.h"
+#include "coil/loop/os_error.h"
 #include "coil/loop/poller.h"
 
 namespace coil {
@@ -103,7 +104,7 @@ struct LoopOptions {
   // call.
   const SimulationOptions* simulation = nullptr;
   // Unset takes COIL_DEBUG=1 from the environment (A9).
-  std::optional<bool> debug;
+  std::optional<bool> debug = std::nullopt;
   // For how long a task whose awaits all complete at once may go on.
   absl::Duration time_slice = absl::Milliseconds(10);
   // For how long to poll without sleeping before the loop sleeps. Costs CPU,

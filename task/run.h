@@ -60,13 +60,14 @@ enum class InterruptPolicy : uint8_t {
 
 // All members are trivially destructible.
 struct RunOptions {
-  std::optional<bool> debug;  // unset takes COIL_DEBUG from the environment
+  // Unset takes COIL_DEBUG from the environment.
+  std::optional<bool> debug = std::nullopt;
   // A virtual clock and a seeded order, for tests; borrowed until Run()
   // returns. Signals are left alone then, unless `on_interrupt` is set: a
   // handler is a reason to wait for ever, and a test that is stuck is to fail.
   const SimulationOptions* simulation = nullptr;
   InterruptPolicy on_interrupt = InterruptPolicy::kRaise;
-  LoopOptions loop;
+  LoopOptions loop = {};
 };
 
 namespace internal {

@@ -58,7 +58,7 @@ enum class CallbackId : uint64_t {};
 
 // All members are trivially destructible and copied at once.
 struct TaskOptions {
-  std::string_view name;             // "Task-7" if empty
+  std::string_view name = {};        // "Task-7" if empty
   const Context* context = nullptr;  // a copy of the current one if null
   bool eager_start = false;          // run the first step inside CreateTask()
 };
@@ -89,10 +89,19 @@ class AnyTask {
   std::string Name() const;
   void SetName(std::string name) const;
 
-  // Calls `f(AnyTask)` on the loop, never inline, once it is done; also if it
-  // is done already. An error of `f` goes to the exception handler. Throws
-  // std::invalid_argument if `f` is null. asyncio: A27.
+  // Calls `f(AnyTask)`, or `f()`, on the loop, never inline, once it is done;
+  // also if it is done already. An error of `f` goes to the exception handler.
+  // Throws std::invalid_argument if `f` is null. asyncio: A27.
   CallbackId AddDoneCallback(absl::AnyInvocable<void(AnyTask)> f) const;
+  template <class F>
+    requires(std::is_invocable_v<std::decay_t<F>&> &&
+             !std::is_invocable_v<std::decay_t<F>&, AnyTask>)
+  CallbackId AddDoneCallback(F&& f) const {
+    return AddDoneCallback(absl::AnyInvocable<void(AnyTask)>(
+        [f = std::forward<F>(f)](const AnyTask&) mutable {
+          static_cast<void>(f());
+        }));
+  }
   // True if it was registered and had not been scheduled. asyncio: A28.
   bool RemoveDoneCallback(CallbackId id) const;
 

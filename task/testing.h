@@ -89,7 +89,7 @@ namespace coil {
 // All members are trivially destructible.
 struct CoroTestOptions {
   // Unset takes COIL_TEST_SEED from the environment, which is 0 by default.
-  std::optional<uint64_t> seed;
+  std::optional<uint64_t> seed = std::nullopt;
   // Time is real, and the order FIFO: for what waits for the outside world.
   bool real_clock = false;
   // Whether what is left over fails the test.

@@ -200,5 +200,20 @@ TEST(DoneCallbackTest, DieWithTheFutureInTheirOrder) {
   coil::Run(main, kVirtual);
 }
 
+TEST(DoneCallbackTest, ACallbackMayTakeNothing) {
+  auto main = []() -> Co<void> {
+    Future<void> future;
+    int calls = 0;
+    future.AddDoneCallback([&] { ++calls; });
+    const CallbackId id = future.AddDoneCallback([&calls] { calls += 10; });
+    EXPECT_TRUE(future.RemoveDoneCallback(id));
+    future.SetResult();
+    EXPECT_EQ(calls, 0);
+    co_await Yield();
+    EXPECT_EQ(calls, 1);
+  };
+  coil::Run(main, kVirtual);
+}
+
 }  // namespace
 }  // namespace coil
