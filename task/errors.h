@@ -42,13 +42,17 @@ namespace coil {
 // Thrown from the await at which a cancelled task is suspended. asyncio: A133.
 class CancelledError final {
  public:
-  explicit CancelledError(std::string message = "")
-      : message_(std::move(message)) {}
-  // What Cancel(message) was given; may be empty.
-  const std::string& message() const noexcept { return message_; }
+  // A string that may also be called: `e.message` and `e.message()`.
+  class Text final : public std::string {
+   public:
+    Text() = default;
+    explicit Text(std::string text) : std::string(std::move(text)) {}
+    const std::string& operator()() const noexcept { return *this; }
+  };
 
- private:
-  std::string message_;
+  explicit CancelledError(std::string text = "") : message(std::move(text)) {}
+
+  Text message;  // what Cancel(message) was given; may be empty
 };
 
 // Ctrl-C, where InterruptPolicy asks for it. Thrown in a task or a callback it

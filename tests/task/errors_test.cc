@@ -177,5 +177,13 @@ TEST(ExceptionGroupTest, ACopySharesTheErrors) {
   EXPECT_EQ(alive.use_count(), 1);
 }
 
+TEST(CancelledErrorTest, TheMessageIsAMemberThatMayBeCalled) {
+  const CancelledError error("why");
+  const std::string& text = error.message;
+  EXPECT_EQ(text, "why");
+  EXPECT_EQ(&text, &error.message());
+  EXPECT_EQ("because: " + error.message, "because: why");
+}
+
 }  // namespace
 }  // namespace coil
