@@ -37,6 +37,8 @@
 #define COIL_NET_SHARDED_H_
 
 #include <memory>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -64,7 +66,33 @@ class Shard {
   std::shared_ptr<const std::vector<EventLoop*>> loops_;
 };
 
-using ShardFactory = absl::AnyInvocable<Co<void>(Shard) const>;
+// What makes the coroutine of a shard: a function of the Shard, of its index,
+// or of nothing.
+class ShardFactory {
+ public:
+  template <class F>
+    requires(!std::is_same_v<std::decay_t<F>, ShardFactory> &&
+             (std::is_invocable_r_v<Co<void>, const std::decay_t<F>&, Shard> ||
+              std::is_invocable_r_v<Co<void>, const std::decay_t<F>&, int> ||
+              std::is_invocable_r_v<Co<void>, const std::decay_t<F>&>))
+  // NOLINTNEXTLINE(google-explicit-constructor): a lambda becomes one
+  ShardFactory(F&& factory)
+      : factory_([factory = std::forward<F>(factory)](Shard shard) {
+          using Callable = const std::decay_t<F>&;
+          if constexpr (std::is_invocable_r_v<Co<void>, Callable, Shard>) {
+            return factory(std::move(shard));
+          } else if constexpr (std::is_invocable_r_v<Co<void>, Callable, int>) {
+            return factory(shard.Index());
+          } else {
+            return factory();
+          }
+        }) {}
+
+  Co<void> operator()(Shard shard) const { return factory_(std::move(shard)); }
+
+ private:
+  absl::AnyInvocable<Co<void>(Shard) const> factory_;
+};
 
 // Throws ExceptionGroup with the errors of the shards (as a TaskGroup does),
 // std::invalid_argument unless 1 <= shards <= 1024 or for a simulation of more

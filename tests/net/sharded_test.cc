@@ -220,5 +220,19 @@ TEST_F(ShardedTest, MisuseNamesItsRule) {
   });
 }
 
+TEST_F(ShardedTest, TheFactoryMayTakeTheIndexOrNothing) {
+  std::atomic<int> sum = 0;
+  RunSharded(3, [&](int index) -> Co<void> {
+    co_await Yield();
+    sum += index;
+  });
+  EXPECT_EQ(sum, 3);
+  RunSharded(3, [&]() -> Co<void> {
+    co_await Yield();
+    ++sum;
+  });
+  EXPECT_EQ(sum, 6);
+}
+
 }  // namespace
 }  // namespace coil::net
