@@ -150,7 +150,9 @@ int ThreadPool::State::StartThread(const std::shared_ptr<State>& self) {
 ThreadPool::ThreadPool(int threads, std::string_view name)
     : state_(std::make_shared<State>()) {
   if (threads < 1) {
-    throw std::invalid_argument("ThreadPool: it needs at least one thread");
+    throw std::invalid_argument(
+        "ThreadPool: it needs at least one thread, not " +
+        std::to_string(threads));
   }
   internal::InstallForkGuard();
   state_->max_threads = threads;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <mutex>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -252,13 +253,21 @@ void ChildProcess::ThrowSignalError(int error) const {
                 absl::StrCat("process ", pid_, " (", program_, ")"));
 }
 
+namespace {
+
+[[noreturn]] void ThrowBadSignal(std::string_view function, int signal) {
+  throw std::invalid_argument(absl::StrCat("Process::", function, ": ", signal,
+                                           " is not a signal number"));
+}
+
+}  // namespace
+
 void ChildProcess::Signal(int signal) {
+  // A bad value is one whatever the state of the child.
+  if (signal < 0 || signal >= _NSIG) ThrowBadSignal("Signal", signal);
   if (code_.has_value()) ThrowSignalError(ESRCH);
   if (Sys().pidfd_send_signal(pidfd_.Descriptor(), signal) == 0) return;
-  if (errno == EINVAL) {
-    throw std::invalid_argument(
-        absl::StrCat("Process::Signal: ", signal, " is not a signal number"));
-  }
+  if (errno == EINVAL) ThrowBadSignal("Signal", signal);
   ThrowSignalError(errno);
 }
 
@@ -268,12 +277,10 @@ void ChildProcess::SignalGroup(int signal) {
         "Process::SignalGroup: the process has no group of its own; ask for "
         "one by Command::ProcessGroup() or Command::NewSession()");
   }
+  if (signal < 0 || signal >= _NSIG) ThrowBadSignal("SignalGroup", signal);
   if (reaped_) ThrowSignalError(ESRCH);
   if (Sys().kill(-pid_, signal) == 0) return;
-  if (errno == EINVAL) {
-    throw std::invalid_argument(absl::StrCat("Process::SignalGroup: ", signal,
-                                             " is not a signal number"));
-  }
+  if (errno == EINVAL) ThrowBadSignal("SignalGroup", signal);
   ThrowSignalError(errno);
 }
 

@@ -186,6 +186,8 @@ TEST_F(SignalTest, WhatIsNoSignalIsRefused) {
               "Process::Signal: -1 is not a signal number");
     child.hold.Close();
     co_await child.process.Wait();
+    EXPECT_EQ(SignalError(child.process, 1000),
+              "Process::Signal: 1000 is not a signal number");
   });
 }
 
