@@ -36,6 +36,7 @@
 #include <memory>
 #include <string>
 
+#include "coil/loop/os_error.h"
 #include "coil/net/server.h"
 
 namespace coil::net {

@@ -41,6 +41,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "coil/loop/os_error.h"
 #include "coil/net/internal/pipe_end.h"
 #include "coil/net/stream_reader.h"
 #include "coil/net/stream_writer.h"

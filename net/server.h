@@ -42,6 +42,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coil/loop/os_error.h"
 #include "coil/net/internal/server_state.h"
 #include "coil/net/socket.h"
 #include "coil/task/co.h"

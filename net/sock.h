@@ -43,6 +43,7 @@
 #include <string_view>
 
 #include "absl/types/span.h"
+#include "coil/loop/os_error.h"
 #include "coil/net/address.h"
 #include "coil/net/send_file.h"
 #include "coil/net/socket.h"

@@ -34,6 +34,7 @@
 #include <memory>
 #include <utility>
 
+#include "coil/loop/os_error.h"
 #include "coil/net/address.h"
 #include "coil/net/byte_stream.h"
 

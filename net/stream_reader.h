@@ -41,15 +41,18 @@
 #ifndef COIL_NET_STREAM_READER_H_
 #define COIL_NET_STREAM_READER_H_
 
+#include <concepts>
 #include <cstddef>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "coil/loop/os_error.h"
 #include "coil/net/internal/read_awaiters.h"
 #include "coil/net/internal/stream_core.h"
 #include "coil/task/co.h"
@@ -92,7 +95,7 @@ class StreamReader {
 
   // At least one byte and at most `n`, as many as are there; empty at the end.
   // A negative `n` is ReadAll(). Throws OsError. asyncio: A282.
-  [[nodiscard("co_await it")]] Co<std::string> Read(ptrdiff_t n) const;
+  [[nodiscard("co_await it")]] Co<std::string> Read(ptrdiff_t n = -1) const;
   // The same into `out`, without a copy where nothing was received before.
   // Gives how many, zero at the end. `out` is borrowed until it returns.
   [[nodiscard("co_await it")]] internal::ReadIntoAwaiter Read(
@@ -115,6 +118,7 @@ class StreamReader {
   // the reader then. std::invalid_argument for no separator or an empty one.
   // asyncio: A285.
   template <class... S>
+    requires(std::is_constructible_v<std::string, S> && ...)
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
       S... separators) const {
     std::vector<std::string> list;
@@ -124,6 +128,12 @@ class StreamReader {
   }
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
       std::vector<std::string> separators) const;
+  template <std::same_as<std::vector<std::string_view>> V>
+  [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
+      const V& separators) const {
+    return ReadUntil(
+        std::vector<std::string>(separators.begin(), separators.end()));
+  }
   // The next line as ReadLine() gives it, nothing at the end: the reader is a
   // range of lines, also for COIL_FOR_AWAIT. asyncio: async for (A288).
   [[nodiscard("co_await it")]] Co<std::optional<std::string>> Next() const;

@@ -41,6 +41,7 @@
 #include <utility>
 
 #include "absl/types/span.h"
+#include "coil/loop/os_error.h"
 #include "coil/net/address.h"
 #include "coil/net/internal/stream_core.h"
 #include "coil/net/internal/write_awaiter.h"

@@ -65,6 +65,7 @@
 #include <utility>
 #include <vector>
 
+#include "coil/loop/os_error.h"
 #include "coil/net/internal/child_process.h"
 #include "coil/net/internal/command_spec.h"
 #include "coil/net/stream_reader.h"

@@ -54,6 +54,7 @@
 #include "coil/task/internal/lambda_frames.h"
 #include "coil/task/internal/task_core.h"
 #include "coil/task/task.h"
+#include "coil/task/with.h"
 #include "coil/timers/internal/deadline.h"
 #include "coil/timers/internal/end_of_future.h"
 #include "coil/timers/internal/timed.h"

@@ -40,6 +40,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coil/loop/os_error.h"
 #include "coil/net/secure_stream.h"
 
 namespace coil::net {

@@ -111,7 +111,7 @@ TEST_F(StreamReaderTest, NegativeReadIsReadAll) {
   RunNet([]() -> Co<void> {
     Connection c;
     c.peer.Send("all of ");
-    Task<std::string> read = CreateTask(c.reader.Read(-1));
+    Task<std::string> read = CreateTask(c.reader.Read());
     co_await Turns();
     EXPECT_FALSE(read.Done());
     c.peer.Send("it");
@@ -284,6 +284,9 @@ TEST_F(StreamReaderTest, OfSeveralSeparatorsTheFirstToEndWins) {
     EXPECT_EQ(co_await c.reader.ReadUntil("##;", "#"), "ef#");
     const std::vector<std::string> separators = {"x", "#;"};
     EXPECT_EQ(co_await c.reader.ReadUntil(separators), "#;");
+    c.peer.Send("g|h");
+    const std::vector<std::string_view> views = {"-", "|"};
+    EXPECT_EQ(co_await c.reader.ReadUntil(views), "g|");
   });
 }
 
