@@ -29,33 +29,15 @@
 #include <type_traits>
 #include <utility>
 
-#include "coil/task/internal/lambda_frames.h"
 #include "coil/task/task.h"
 
 namespace coil {
-
-namespace internal {
-
-COIL_LAMBDA_FRAMES_BEGIN
-template <class R, class F, class... Args>
-Co<R> InvokeOwned(F f, Args... args) {
-  co_return co_await std::invoke(f, std::move(args)...);
-}
-COIL_LAMBDA_FRAMES_END
-
-}  // namespace internal
 
 // Co<T> Invoke(F, Args...) for `f(args...)` that returns a Co<T> or another
 // awaitable.
 template <class F, class... Args>
 auto Invoke(F&& f, Args&&... args) {
-  using A = std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>;
-  static_assert(
-      internal::IsAwaitable<A>,
-      "Invoke: the callable must return a Co<T> or another awaitable");
-  return internal::InvokeOwned<internal::ValueOf<A>, std::decay_t<F>,
-                               std::decay_t<Args>...>(
-      std::forward<F>(f), std::forward<Args>(args)...);
+  return internal::OwnedCall(std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 }  // namespace coil

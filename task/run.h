@@ -204,6 +204,14 @@ template <class F>
 decltype(auto) Run(F&& main, RunOptions options = {}) {
   return internal::RunAndClose(options, std::forward<F>(main));
 }
+// The same for `main(first, args...)`, with the default options.
+template <class F, class First, class... Args>
+  requires internal::IsCallWithArguments<RunOptions, F, First, Args...>
+decltype(auto) Run(F&& main, First&& first, Args&&... args) {
+  return Run(internal::OwnedCall(std::forward<F>(main),
+                                 std::forward<First>(first),
+                                 std::forward<Args>(args)...));
+}
 
 namespace internal {
 

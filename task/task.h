@@ -181,6 +181,8 @@ std::vector<AnyTask> AllTasks();
 }  // namespace coil
 
 #include "coil/task/internal/spawn.h"
+// After spawn.h, of which it needs ValueOf.
+#include "coil/task/internal/owned_call.h"
 
 namespace coil {
 
@@ -222,6 +224,14 @@ auto CreateTask(
   internal::LoopCore& loop = internal::RequireLoop("CreateTask");
   return internal::SpawnCallable<std::decay_t<F>>(loop, std::forward<F>(f),
                                                   options, created);
+}
+// The same for `f(first, args...)`; the task owns the arguments too.
+template <class F, class First, class... Args>
+  requires internal::IsCallWithArguments<TaskOptions, F, First, Args...>
+auto CreateTask(F&& f, First&& first, Args&&... args) {
+  return CreateTask(internal::OwnedCall(std::forward<F>(f),
+                                        std::forward<First>(first),
+                                        std::forward<Args>(args)...));
 }
 
 }  // namespace coil

@@ -136,6 +136,15 @@ class TaskGroup {
     }
   }
 
+  // The same for `f(first, args...)`; the task owns the arguments too.
+  template <class F, class First, class... Args>
+    requires internal::IsCallWithArguments<TaskOptions, F, First, Args...>
+  auto CreateTask(F&& f, First&& first, Args&&... args) {
+    return CreateTask(internal::OwnedCall(std::forward<F>(f),
+                                          std::forward<First>(first),
+                                          std::forward<Args>(args)...));
+  }
+
   // Ends the group early, without an error: cancels its tasks and its body, and
   // lets WithTaskGroup() return as soon as they have ended. Callable from the
   // body and from tasks of the group; no effect if the group ends already. If

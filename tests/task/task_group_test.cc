@@ -723,5 +723,21 @@ TEST(TaskGroupTest, CannotBeCopiedOrMoved) {
   static_assert(!std::is_default_constructible_v<TaskGroup>);
 }
 
+TEST(TaskGroupTest, ACoroutineFunctionIsGivenItsArguments) {
+  auto main = []() -> Co<void> {
+    int sum = 0;
+    auto add = [&sum](int n, std::unique_ptr<int> more) -> Co<void> {
+      co_await Yield();
+      sum += n + *more;
+    };
+    co_await WithTaskGroup([&](TaskGroup& group) {
+      group.CreateTask(add, 1, std::make_unique<int>(2));
+      group.CreateTask(add, 3, std::make_unique<int>(4));
+    });
+    EXPECT_EQ(sum, 10);
+  };
+  coil::Run(main, kVirtual);
+}
+
 }  // namespace
 }  // namespace coil

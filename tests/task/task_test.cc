@@ -702,5 +702,40 @@ TEST(TaskReportTest, AnErrorThatIsLostAfterTheLoopIsGoneGoesToTheDiagnostics) {
   EXPECT_NE(lines[0].find("lost"), std::string::npos) << lines[0];
 }
 
+Co<std::string> Joined(std::string a, const std::string& b,
+                       std::unique_ptr<int> c) {
+  co_await Yield();
+  co_return a + b + std::to_string(*c);
+}
+
+TEST(TaskTest, ACoroutineFunctionIsGivenItsArguments) {
+  auto main = []() -> Co<void> {
+    std::string name = "a";
+    Task<std::string> task =
+        CreateTask(Joined, name, "b", std::make_unique<int>(3));
+    name = "changed";  // the task has its own
+    EXPECT_EQ(co_await task, "ab3");
+    struct Counter {
+      int value = 5;
+      Co<int> Plus(int more) const {
+        co_await Yield();
+        co_return value + more;
+      }
+    };
+    const Counter counter;
+    auto of_member = CreateTask(&Counter::Plus, &counter, 2);
+    EXPECT_EQ(co_await of_member, 7);
+    auto of_lambda = CreateTask(
+        [name](int n) -> Co<std::string> {
+          co_await Yield();
+          co_return name + std::to_string(n);
+        },
+        4);
+    EXPECT_EQ(co_await of_lambda, "changed4");
+  };
+  coil::Run(main, kVirtual);
+  EXPECT_EQ(coil::Run(Joined, "x", "y", std::make_unique<int>(1)), "xy1");
+}
+
 }  // namespace
 }  // namespace coil
