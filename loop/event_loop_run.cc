@@ -79,9 +79,10 @@ inline void EventLoop::Impl::FireTimers() {
 
 // Most turns between two passes have nothing else to look at: then the next
 // pass begins at once, which is a third of the cost of a step.
-inline bool EventLoop::Impl::BeginQuietTurn() {
+inline bool EventLoop::Impl::BeginQuietTurn(LoopCore& core,
+                                            const internal::Inbox& inbox) {
   if (core.ready_.empty() || !core.timers_.empty() || HasDescriptors() ||
-      (stopping | observed) || core.HasPosts() ||
+      (stopping | observed) || !inbox.LooksEmpty() ||
       fork_generation != internal::ForkGeneration()) {
     return false;
   }
@@ -93,7 +94,10 @@ inline bool EventLoop::Impl::BeginQuietTurn() {
 // Exactly what was ready when the pass began (A161). A step that throws leaves
 // the rest where it is.
 inline void EventLoop::Impl::RunPass() {
-  ReadyQueue& ready = core.ready_;
+  // What is found through members would be looked up again after each step.
+  LoopCore& loop_core = core;
+  const internal::Inbox& inbox = loop_core.remote_->inbox();
+  ReadyQueue& ready = loop_core.ready_;
   if (ready.empty()) return;
   const void* mark = ready.Mark();
   if (observed) [[unlikely]] {
@@ -102,12 +106,12 @@ inline void EventLoop::Impl::RunPass() {
   }
   int budget = kStepsBetweenPolls;
   for (;;) {
-    Runnable* node = ready.Pop();
+    Runnable* node = ready.PopFirst();
     // Asked first, the node may be gone afterwards.
     const bool last = ReadyQueue::EndsPass(node, mark);
     node->Run();
     if (last) {
-      if (!BeginQuietTurn()) return;
+      if (!BeginQuietTurn(loop_core, inbox)) return;
       mark = ready.Mark();
     }
     if (--budget == 0) [[unlikely]] {

@@ -56,7 +56,8 @@ namespace coil {
 
 template <class T = void>
 class [[nodiscard(
-    "a coroutine does nothing until it is awaited")]] COIL_CORO_TYPE Co {
+    "a coroutine does nothing until it is awaited")]] COIL_TRIVIAL_ABI
+    COIL_CORO_TYPE Co {
  public:
   using promise_type = internal::Promise<T>;
   using value_type = T;
@@ -68,7 +69,7 @@ class [[nodiscard(
   }
   ~Co() {
     if (handle_) [[unlikely]]
-      DropUnstarted();
+      DropUnstarted(handle_);
   }
 
   // False once it was awaited, moved from or given to a task.
@@ -82,10 +83,7 @@ class [[nodiscard(
 
   // Gives up a coroutine that is not to run, without the report.
   void Dispose() noexcept {
-    if (!handle_) return;
-    ++internal::t_giving_up;
-    std::exchange(handle_, nullptr).destroy();
-    --internal::t_giving_up;
+    if (handle_) internal::GiveUp(Release());
   }
 
   // ---- public interface ends here ----
@@ -94,9 +92,11 @@ class [[nodiscard(
   Handle Release() noexcept { return std::exchange(handle_, nullptr); }
 
  private:
-  void DropUnstarted() noexcept {
-    internal::ReportNeverAwaited(handle_.promise());
-    handle_.destroy();
+  // By value: who passes a Co on need not have it in memory.
+  [[gnu::noinline, gnu::cold]] static void DropUnstarted(
+      Handle handle) noexcept {
+    internal::ReportNeverAwaited(handle.promise());
+    handle.destroy();
   }
 
   Handle handle_;

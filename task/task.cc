@@ -136,7 +136,7 @@ void DescribeAwaited(const FutureCore& core, std::string* out) {
   absl::StrAppend(out, core.IsTask() ? "task " : "future ", core.Name());
 }
 
-void ApplyOptions(TaskCore& task, const TaskOptions& options) {
+void ApplyOptions(TaskCore& task, TaskOptions options) {
   if (!options.name.empty()) task.SetName(std::string(options.name));
   if (options.context != nullptr)
     task.SetContext(ShareContext(*options.context));

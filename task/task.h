@@ -63,7 +63,7 @@ struct TaskOptions {
   bool eager_start = false;          // run the first step inside CreateTask()
 };
 
-class AnyTask {
+class COIL_TRIVIAL_ABI AnyTask {
  public:
   AnyTask() = default;
 
@@ -121,6 +121,7 @@ class AnyTask {
   using Core = internal::RefPtr<internal::FutureCore>;
   explicit AnyTask(Core core) noexcept : core_(std::move(core)) {}
   internal::FutureCore* core() const { return core_.get(); }
+  Core TakeCore() noexcept { return std::move(core_); }
   internal::FutureCore& Checked() const {
     if (!core_) [[unlikely]]
       ThrowEmpty();
@@ -134,7 +135,7 @@ class AnyTask {
 };
 
 template <class T = void>
-class Task : public AnyTask {
+class COIL_TRIVIAL_ABI Task : public AnyTask {
  public:
   using value_type = T;
 
@@ -189,7 +190,7 @@ namespace coil {
 // Starts `co` as a task of the running loop. Throws std::runtime_error without
 // one; the coroutine is disposed of then. asyncio: A13.
 template <class T>
-Task<T> CreateTask(
+[[gnu::always_inline]] inline Task<T> CreateTask(
     Co<T> co, TaskOptions options = {},
     std::source_location created = std::source_location::current()) {
   internal::LoopCore* loop = internal::LoopCore::Current();

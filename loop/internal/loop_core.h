@@ -120,8 +120,8 @@ class LoopCore {
   LoopCore(const LoopCore&) = delete;
   LoopCore& operator=(const LoopCore&) = delete;
 
-  // False once the loop is gone: a handle that may have outlived its loop asks
-  // before it looks there. Slow; `core` is compared only. Any thread.
+  // False once the loop is gone: asked by who may have outlived it. Slow;
+  // `core` is compared only. Any thread.
   static bool Exists(const LoopCore* core, uint64_t id) noexcept;
   // Its own in the process: another loop may come to lie at the same address.
   uint64_t id() const { return id_; }
@@ -166,8 +166,8 @@ class LoopCore {
     ReadClock();
     return now_;
   }
-  // The last time that was read, without reading the clock; for task ages.
-  LoopTime LastNow() const { return now_; }
+  // The last time that was read, in milliseconds; for the ages of tasks.
+  uint32_t LastMilliseconds() const { return now_ms_; }
   Clock& clock() const { return *clock_; }
 
   // What is owned by the loop while it runs, oldest first.
@@ -218,8 +218,7 @@ class LoopCore {
   LoopSignals& signals() const { return *signals_; }
 
   bool debug() const { return debug_; }
-  // How long a task may go on with awaits that complete at once, in
-  // nanoseconds.
+  // How many nanoseconds a task may go on with awaits that complete at once.
   int64_t time_slice() const { return time_slice_; }
 
   // Reports an error that nobody can receive to the loop's exception handler.
@@ -230,8 +229,7 @@ class LoopCore {
   // Constant-initialised in sight of all, so that reading it takes no guard.
   static inline constinit thread_local LoopCore* t_current = nullptr;
 
-  // Counts on while the loop works: 1 to 5 GHz. Where there is no such counter,
-  // no reading is recent.
+  // Counts on at 1 to 5 GHz. Without such a counter no reading is recent.
 #if defined(__x86_64__)
   static constexpr bool kHasTicks = true;
   static uint64_t CpuTicks() noexcept { return __builtin_ia32_rdtsc(); }
@@ -246,6 +244,7 @@ class LoopCore {
     // Clamped here too: an injected clock may go back, timers must not see it.
     const LoopTime now = clock_->Now();
     if (now > now_) now_ = now;
+    now_ms_ = static_cast<uint32_t>(now_.Nanoseconds() / 1000000);
     now_valid_ = running_;
   }
 
@@ -255,6 +254,7 @@ class LoopCore {
   mutable LoopTime now_ =
       LoopTime::FromNanoseconds(std::numeric_limits<int64_t>::min());
   mutable uint64_t now_ticks_ = 0;
+  mutable uint32_t now_ms_ = 0;
   mutable bool now_valid_ = false;
   // The clock is the system's, so that the counter says how old a reading is.
   bool counts_ticks_ = false;

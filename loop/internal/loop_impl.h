@@ -56,7 +56,7 @@ struct EventLoop::Impl {
 
   void Run();
   void RunOnce();
-  bool BeginQuietTurn();
+  bool BeginQuietTurn(internal::LoopCore& core, const internal::Inbox& inbox);
   void RunPass();
   void RunPassObserved(const void* mark);
   void RunObserved(internal::Runnable* node);

@@ -73,15 +73,16 @@ class ReadyQueue {
     tail_ = &node->next_ready_;
   }
 
-  Runnable* Pop() noexcept {
-    Runnable* node = head_;
-    if (node != nullptr) {
-      head_ = node->next_ready_;
-      if (head_ == nullptr) {
-        tail_ = &head_;
-      } else {
-        PrefetchTwoLines(head_);
-      }
+  Runnable* Pop() noexcept { return empty() ? nullptr : PopFirst(); }
+
+  // REQUIRES: it is not empty.
+  Runnable* PopFirst() noexcept {
+    Runnable* const node = head_;
+    head_ = node->next_ready_;
+    if (head_ == nullptr) {
+      tail_ = &head_;
+    } else {
+      PrefetchTwoLines(head_);
     }
     return node;
   }

@@ -27,6 +27,13 @@
 #include "coil/task/internal/frame_allocator.h"
 #include "coil/task/internal/ref_count.h"
 
+// A pointer that owns: passed and returned in a register all the same.
+#if defined(__clang__) && __clang_major__ >= 19
+#define COIL_TRIVIAL_ABI [[clang::trivial_abi]]
+#else
+#define COIL_TRIVIAL_ABI
+#endif
+
 namespace coil::internal {
 
 class FutureCore;
@@ -169,11 +176,21 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
 
  protected:
   // A task begins with two references: the loop has one of them.
-  FutureCore(LoopCore& loop, bool is_task, std::source_location created);
+  [[gnu::always_inline]] FutureCore(LoopCore& loop, bool is_task,
+                                    std::source_location created)
+      : OwnedRunnable(loop.id()),
+        loop_(&loop),
+        created_(created),
+        references_(is_task ? 2 : 1),
+        id_(NextId()),
+        created_ms_(loop.LastMilliseconds()),
+        is_task_(is_task) {}
   ~FutureCore() {
     // The nodes that are left belong to the future: nobody awaits it any more.
     if (waiters_ != nullptr) [[unlikely]]
       OrphanNodes();
+    if (extras_ != nullptr) [[unlikely]]
+      DeleteExtras();
   }
   // In its loop's list: the loop exists.
   bool IsOwned() const { return is_task_ && !Done(); }
@@ -201,17 +218,29 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
   };
   Extras& MutableExtras() {
     if (extras_ == nullptr) {
-      auto extras = std::make_unique<Extras>();
+      Extras* const extras = new Extras();
       // lint: allow fence (for a signal handler in this thread)
       std::atomic_signal_fence(std::memory_order_release);
-      extras_ = std::move(extras);
+      extras_ = extras;
     }
     return *extras_;
   }
+  void DeleteExtras() noexcept;
+
+  // Ids are unique in the process. A thread takes a block of them at once,
+  // because a locked instruction for each task would be seen.
+  static uint32_t NextId() noexcept {
+    if (t_last_id % kIdBlock == 0) [[unlikely]]
+      TakeIdBlock();
+    return ++t_last_id;
+  }
+  static void TakeIdBlock() noexcept;
+  static constexpr uint32_t kIdBlock = 1024;
+  static inline constinit thread_local uint32_t t_last_id = 0;
 
   LoopCore* loop_;
   DoneNode* waiters_ = nullptr;
-  std::unique_ptr<Extras> extras_;
+  Extras* extras_ = nullptr;  // owned; null for most
   std::source_location created_;
   RefCount references_;
   uint32_t id_;
@@ -225,12 +254,13 @@ class FutureCore : public OwnedRunnable, public PoolAllocated {
   bool begins_ : 1 = true;        // the next step is the first, or tries again
   bool in_cancel_ : 1 = false;    // a walk along awaited tasks has passed here
   bool internal_ : 1 = false;  // made by a combinator: not reported as dropped
+  uint8_t unused_ : 2 = 0;     // so that the byte is set without being read
   uint8_t cancel_count_ = 0;   // requests; what is more is in the extras
   static constexpr uint8_t kMostCancels = 255;
 };
 
 template <class Core>
-class RefPtr {
+class COIL_TRIVIAL_ABI RefPtr {
  public:
   RefPtr() = default;
   static RefPtr Adopt(Core* core) noexcept {
@@ -258,6 +288,8 @@ class RefPtr {
   Core* operator->() const { return core_; }
   Core& operator*() const { return *core_; }
   explicit operator bool() const { return core_ != nullptr; }
+  // Hands the reference to the caller.
+  Core* Release() noexcept { return std::exchange(core_, nullptr); }
 
  private:
   Core* core_ = nullptr;

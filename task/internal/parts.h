@@ -82,10 +82,10 @@ HandleOf<A> StartPart(LoopCore& loop, A& awaitable, std::source_location where,
 // throws its error. The handle is empty afterwards.
 template <class Handle>
 auto TakeValue(Handle& handle) -> typename Handle::value_type {
-  auto state = StateOf(handle);
-  // One reference less, so that it may be the last.
-  static_cast<void>(Handle(std::move(handle)));
-  return TakeShared(state);
+  // The handle's own reference, which may be the last.
+  using State = typename Handle::State;
+  return TakeShared(
+      RefPtr<State>::Adopt(static_cast<State*>(handle.TakeCore().Release())));
 }
 
 // ---- several at once --------------------------------------------------------

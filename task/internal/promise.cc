@@ -43,6 +43,12 @@ void ReportNeverAwaited(const PromiseBase& promise) noexcept {
   }
 }
 
+void GiveUp(std::coroutine_handle<> coroutine) noexcept {
+  ++t_giving_up;
+  coroutine.destroy();
+  --t_giving_up;
+}
+
 void DestroyUnfinished(std::coroutine_handle<> child) noexcept {
   if (child.address() == t_destroyed_child) return;
   child.destroy();

@@ -41,6 +41,8 @@ namespace coil::internal {
 [[noreturn]] void ThrowAwaitedTwice();
 // Reports a Co that is destroyed without having been started.
 void ReportNeverAwaited(const PromiseBase& promise) noexcept;
+// Destroys a coroutine that is not to run, without the report.
+void GiveUp(std::coroutine_handle<> coroutine) noexcept;
 // The slow half of a destructor: a child that did not run to its end.
 void DestroyUnfinished(std::coroutine_handle<> child) noexcept;
 

@@ -50,10 +50,12 @@ RefPtr<typename Handle::State> StateOf(const Handle& handle) {
 }
 
 // Applies what CreateTask() was given beside the coroutine.
-void ApplyOptions(TaskCore& task, const TaskOptions& options);
+void ApplyOptions(TaskCore& task, TaskOptions options);
 
+// These are inlined, so that of options that are constant nothing is left.
 template <class T>
-Task<T> Finished(TaskCore* core, const TaskOptions& options) {
+[[gnu::always_inline]] inline Task<T> Finished(TaskCore* core,
+                                               const TaskOptions& options) {
   auto ref = RefPtr<FutureCore>::Adopt(core);
   if (!options.name.empty() || options.context != nullptr ||
       options.eager_start) {
@@ -62,13 +64,24 @@ Task<T> Finished(TaskCore* core, const TaskOptions& options) {
   return Task<T>(std::move(ref));
 }
 
+// Takes over the coroutine, also where it throws.
+template <class T>
+[[gnu::noinline]] TaskCore* NewCoTask(LoopCore& loop,
+                                      typename Co<T>::Handle root, bool eager,
+                                      std::source_location created) {
+  Co<T> co(root);
+  return new CoTask<T>(loop, co.Release(), created, eager);
+}
+
 // Makes a task on a loop that may not run yet.
 template <class T>
-Task<T> Spawn(LoopCore& loop, Co<T> co, const TaskOptions& options,
-              std::source_location created) {
-  if (!co.Valid()) ThrowAwaitedTwice();
+[[gnu::always_inline]] inline Task<T> Spawn(LoopCore& loop, Co<T> co,
+                                            const TaskOptions& options,
+                                            std::source_location created) {
+  if (!co.Valid()) [[unlikely]]
+    ThrowAwaitedTwice();
   return Finished<T>(
-      new CoTask<T>(loop, co.Release(), created, options.eager_start), options);
+      NewCoTask<T>(loop, co.Release(), options.eager_start, created), options);
 }
 
 template <class A>

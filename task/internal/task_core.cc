@@ -15,18 +15,7 @@
 namespace coil::internal {
 namespace {
 
-// Ids are unique in the process. A thread takes a block of them at once,
-// because a locked instruction for each task would be seen.
-constexpr uint32_t kIdBlock = 1024;
-std::atomic<uint32_t> g_next_block{0};
-constinit thread_local uint32_t t_next_id = 0;
-
-uint32_t NextId() {
-  if (t_next_id % kIdBlock == 0) {
-    t_next_id = g_next_block.fetch_add(1, std::memory_order_relaxed) * kIdBlock;
-  }
-  return ++t_next_id;
-}
+std::atomic<uint32_t> g_next_id_block{0};
 
 bool IsKeyboardInterrupt(const std::exception_ptr& error) noexcept {
 #if defined(__GLIBCXX__)
@@ -43,6 +32,12 @@ bool IsKeyboardInterrupt(const std::exception_ptr& error) noexcept {
 #endif
 }
 
+// True unless all are null; one branch.
+template <class... P>
+bool AnyOf(P*... pointers) {
+  return (reinterpret_cast<uintptr_t>(pointers) | ...) != 0;
+}
+
 // The time slice of the step that runs in this thread: how many budgets it has
 // spent since the clock was read, and when it began, in nanoseconds.
 constinit thread_local uint8_t t_slices = 0;
@@ -52,16 +47,12 @@ constinit thread_local int64_t t_slice_started = 0;
 
 // ---------------------------------------------------------------- FutureCore
 
-FutureCore::FutureCore(LoopCore& loop, bool is_task,
-                       std::source_location created)
-    : OwnedRunnable(loop.id()),
-      loop_(&loop),
-      created_(created),
-      references_(is_task ? 2 : 1),
-      id_(NextId()),
-      created_ms_(
-          static_cast<uint32_t>(loop.LastNow().Nanoseconds() / 1000000)),
-      is_task_(is_task) {}
+void FutureCore::TakeIdBlock() noexcept {
+  t_last_id =
+      g_next_id_block.fetch_add(1, std::memory_order_relaxed) * kIdBlock;
+}
+
+void FutureCore::DeleteExtras() noexcept { delete extras_; }
 
 // A callback may own the last handle of the next future, whose callback owns
 // another one: such a chain is taken down by the outermost call alone, without
@@ -107,9 +98,13 @@ void FutureCore::RemoveDone(DoneNode* node) noexcept {
 
 void FutureCore::Finish(State state) noexcept {
   state_ = state;
-  while (waiters_ != nullptr) {
-    DoneNode* node = waiters_;
-    RemoveDone(node);
+  while (DoneNode* const node = waiters_) {
+    waiters_ = node->next_;
+    if (waiters_ != nullptr) [[unlikely]] {
+      waiters_->previous_ = node->previous_;
+      node->next_ = nullptr;
+    }
+    node->previous_ = nullptr;
     node->OnDone(*this);
   }
 }
@@ -149,21 +144,14 @@ void FutureCore::SetName(std::string name) {
 
 // ------------------------------------------------------------------ TaskCore
 
-TaskCore::TaskCore(LoopCore& loop, PromiseBase* root,
-                   std::source_location created, bool eager)
-    : FutureCore(loop, /*is_task=*/true, created), top_(root) {
-  root->task = this;
-  if (t_context != nullptr && !t_context->empty()) [[unlikely]] {
-    try {
-      SetContext(CaptureContext());
-    } catch (...) {
-      DestroyChain();  // nobody else owns the coroutine any more
-      throw;
-    }
+// Called by the constructor.
+void TaskCore::TakeContextAlong() {
+  try {
+    SetContext(CaptureContext());
+  } catch (...) {
+    DestroyChain();  // nobody else owns the coroutine any more
+    throw;
   }
-  loop.Own(this);
-  state_ = State::kScheduled;
-  if (!eager) loop.Schedule(this);
 }
 
 void TaskCore::CountCancel(std::string_view message) {
@@ -272,33 +260,46 @@ void TaskCore::Run() {
   // It is in the queue once for each time. A queue in which it is twice may be
   // a circle, so that a mistake here would spin rather than crash.
   assert(state_ == State::kScheduled && "a task was woken twice");
-  if (t_step_observer != nullptr) [[unlikely]] {
-    t_step_observer->OnResume(*this);
-  }
+  if (AnyOf(t_step_observer, t_context)) [[unlikely]]
+    BeginStepWithCare();
   t_current_task = this;
-  if (t_context != nullptr) [[unlikely]]
-    DropStrayContext();
-  ContextBase* const entered = context();
-  if (entered != nullptr) [[unlikely]]
-    t_context = entered;
+  if (extras_ != nullptr) [[unlikely]]
+    t_context = extras_->context.get();
+  if (begins_) [[unlikely]] {
+    begins_ = false;
+    if (must_cancel_) [[unlikely]]
+      return EndUnstarted();
+  }
   t_slices = 0;
   budget_ = kBudget;
-  const bool runs = !begins_ || BeginFirstStep();
-  if (runs) [[likely]] {
-    do {
-      state_ = State::kRunning;
-      top_->Handle().resume();
-    } while (state_ == State::kTrampoline);
-  }
+  do {
+    state_ = State::kRunning;
+    top_->Handle().resume();
+  } while (state_ == State::kTrampoline);
+  EndStep();
+  if (state_ == State::kFinished) Complete();
+}
+
+inline void TaskCore::EndStep() {
   t_current_task = nullptr;
-  if (ContextBase* const last = t_context; last != nullptr) [[unlikely]] {
+  ContextBase* const last = t_context;
+  if (AnyOf(t_step_observer, last)) [[unlikely]] {
     t_context = nullptr;
-    // A variable was set in the empty context: what came to be is the task's.
-    if (last != entered) SetContext(ContextRef::Adopt(last));
+    if (t_step_observer != nullptr || last != context()) EndStepWithCare(last);
   }
-  if (t_step_observer != nullptr) [[unlikely]]
-    t_step_observer->OnStep(*this);
-  if (state_ == State::kFinished) Complete(runs);
+}
+
+void TaskCore::BeginStepWithCare() {
+  if (t_step_observer != nullptr) t_step_observer->OnResume(*this);
+  if (t_context != nullptr) DropStrayContext();
+}
+
+void TaskCore::EndStepWithCare(ContextBase* last) {
+  // A variable was set in the empty context: what came to be is the task's.
+  if (last != nullptr && last != context()) {
+    SetContext(ContextRef::Adopt(last));
+  }
+  if (t_step_observer != nullptr) t_step_observer->OnStep(*this);
 }
 
 // Between the steps, in an exception handler or a destructor, a variable was
@@ -307,15 +308,13 @@ void TaskCore::DropStrayContext() noexcept {
   std::exchange(t_context, nullptr)->Unref();
 }
 
-// False if there is nothing to resume.
-bool TaskCore::BeginFirstStep() noexcept {
-  begins_ = false;
-  if (!must_cancel_) return true;
-  // Cancelled before its first step: the body never runs (A18).
+// Cancelled before its first step: the body never runs (A18).
+void TaskCore::EndUnstarted() {
   DestroyChain();
   StoreCancelled();
   state_ = State::kFinished;
-  return false;
+  EndStep();
+  FinishAs(State::kCancelled);
 }
 
 void TaskCore::StartEagerly() {
@@ -337,10 +336,8 @@ void TaskCore::StartEagerly() {
   Run();
 }
 
-// `has_run` is false for a task that was cancelled before its first step.
-void TaskCore::Complete(bool has_run) {
-  State state =
-      has_run ? TakeOutcome(std::exchange(top_, nullptr)) : State::kCancelled;
+void TaskCore::Complete() {
+  State state = TakeOutcome(std::exchange(top_, nullptr));
   if (must_cancel_ && state == State::kDone) {
     // A request that no await has delivered: the task ends cancelled and its
     // value is dropped (A22).
@@ -364,7 +361,7 @@ void TaskCore::FinishFailed() {
   if (leaves) std::rethrow_exception(error);
 }
 
-void TaskCore::FinishAs(State state) noexcept {
+inline void TaskCore::FinishAs(State state) noexcept {
   must_cancel_ = false;
   loop_->Disown(this);
   Finish(state);
@@ -421,7 +418,7 @@ std::string TaskCore::Describe() const {
 
 size_t TaskCore::DescribeTo(char* buffer, size_t size) const noexcept {
   BoundedText text(buffer, size);
-  const Extras* extras = extras_.get();
+  const Extras* extras = extras_;
   if (extras != nullptr && !extras->renaming.load(std::memory_order_relaxed) &&
       !extras->name.empty()) {
     text.Put(extras->name);

@@ -176,8 +176,17 @@ class TaskCore : public FutureCore {
 
  protected:
   // Takes over a coroutine that has not started; schedules it unless `eager`.
-  TaskCore(LoopCore& loop, PromiseBase* root, std::source_location created,
-           bool eager);
+  // Inline, because what each kind of task adds is stored along with it.
+  [[gnu::always_inline]] TaskCore(LoopCore& loop, PromiseBase* root,
+                                  std::source_location created, bool eager)
+      : FutureCore(loop, /*is_task=*/true, created), top_(root) {
+    root->task = this;
+    if (t_context != nullptr && !t_context->empty()) [[unlikely]]
+      TakeContextAlong();
+    loop.Own(this);
+    state_ = State::kScheduled;
+    if (!eager) loop.Schedule(this);
+  }
   ~TaskCore() = default;
 
   // Moves the outcome out of the root promise and destroys its frame.
@@ -188,11 +197,16 @@ class TaskCore : public FutureCore {
   void CountCancel(std::string_view message);
   std::coroutine_handle<> TransferSlow(PromiseBase* next) noexcept;
   bool SliceUsedUp() noexcept;
-  bool BeginFirstStep() noexcept;
+  // These are inline where they are called: in one source.
+  inline void EndStep();
+  inline void FinishAs(State state) noexcept;
+  void BeginStepWithCare();
+  void EndStepWithCare(ContextBase* last);
+  void EndUnstarted();
+  void TakeContextAlong();
   static void DropStrayContext() noexcept;
-  void Complete(bool has_run);
+  void Complete();
   void FinishFailed();
-  void FinishAs(State state) noexcept;
   // Destroys the frames from the leaf to the root, without recursion.
   void DestroyChain() noexcept;
   void ReportPending() const noexcept;

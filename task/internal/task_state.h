@@ -43,8 +43,7 @@ inline void CheckAwaitable(const FutureCore* core, const TaskCore* task) {
     ThrowNotAwaitable(core, task);
   }
 }
-// In debug mode, throws std::runtime_error if the loop of `core` runs in
-// another thread.
+// In debug mode, throws if the loop of `core` runs in another thread.
 void CheckThreadSlow(const FutureCore& core, const char* operation);
 inline void CheckThread(const FutureCore& core, const char* operation) {
   if (LoopCore::Current() != &core.loop()) [[unlikely]] {
@@ -96,8 +95,8 @@ class FutureState final : public FutureCore {
 template <class T>
 class TaskState : public TaskCore {
  public:
-  TaskState(LoopCore& loop, typename Co<T>::Handle root,
-            std::source_location created, bool eager)
+  [[gnu::always_inline]] TaskState(LoopCore& loop, typename Co<T>::Handle root,
+                                   std::source_location created, bool eager)
       : TaskCore(loop, &root.promise(), created, eager) {}
 
   // REQUIRES: the task has ended.
@@ -167,7 +166,9 @@ class TaskState : public TaskCore {
 template <class T>
 class CoTask final : public TaskState<T> {
  public:
-  using TaskState<T>::TaskState;
+  [[gnu::always_inline]] CoTask(LoopCore& loop, typename Co<T>::Handle root,
+                                std::source_location created, bool eager)
+      : TaskState<T>(loop, root, created, eager) {}
 
  private:
   void Destroy() noexcept override {
@@ -277,9 +278,8 @@ class FutureAwaiter final : public LeafAwaiter<FutureAwaiter<State, kRead>>,
   RefPtr<State> state_;
 };
 
-// The value for a combinator that was given a copy of the handle: moved out
-// where nobody else can read it, copied otherwise, moved if it cannot be
-// copied. Throws the stored error.
+// The value for a combinator: moved out where nobody else can read it, copied
+// otherwise, moved if it cannot be copied. Throws the stored error.
 template <class State>
 decltype(auto) TakeShared(const RefPtr<State>& state) {
   state->MarkRetrieved();
