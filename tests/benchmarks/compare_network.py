@@ -62,30 +62,32 @@ def compiled(name, package, command, output):
     return None
 
 
-def compiled_peers(folder, temporary):
+def compiled_peers(folder, temporary, wanted):
+    peers = {}
     cxx = [compiler(), "-std=c++20", "-O2", "-DNDEBUG", "-w", "-pthread"]
 
     def source(name):
         return os.path.join(folder, name)
 
-    peers = {
-        "asio": compiled(
+    if wanted("asio"):
+        peers["asio"] = compiled(
             "asio", "libasio-dev", cxx + [source("asio_echo.cc"), "-o"],
             os.path.join(temporary, "asio_echo"),
-        ),
-        "libuv": compiled(
+        )
+    if wanted("libuv"):
+        peers["libuv"] = compiled(
             "libuv", "libuv1-dev", cxx + [source("uv_echo.cc"), "-luv", "-o"],
             os.path.join(temporary, "uv_echo"),
-        ),
-    }
-    if shutil.which("go"):
+        )
+    if wanted("Go"):
         peers["Go"] = go_program(source("go_echo.go"), temporary)
-    else:
-        left_out("Go", "not installed")
     return peers
 
 
 def go_program(source, temporary):
+    if not shutil.which("go"):
+        left_out("Go", "not installed")
+        return None
     output = os.path.join(temporary, "go_echo")
     environment = dict(os.environ, GO111MODULE="off")
     environment.setdefault("GOCACHE", os.path.join(temporary, "go-cache"))
@@ -114,14 +116,14 @@ def python_with(module):
     return None
 
 
-def servers(folder, temporary):
+def servers(folder, temporary, wanted):
     own = os.path.join(folder, "coil_echo")
     commands = {
         RAW: [os.path.join(folder, "epoll_echo")],
         "coil": [own, "--poller=epoll"],
         "coil, io_uring": [own, "--poller=io_uring"],
     }
-    commands.update(compiled_peers(folder, temporary))
+    commands.update(compiled_peers(folder, temporary, wanted))
     script = os.path.join(folder, "asyncio_echo.py")
     uvloop = python_with("uvloop")
     python = uvloop or "python3"
@@ -132,7 +134,7 @@ def servers(folder, temporary):
         commands["uvloop, streams"] = [python, script, "--uvloop", "--streams"]
     else:
         left_out("uvloop", "python3-uvloop is not installed")
-    return {name: command for name, command in commands.items() if command}
+    return {n: c for n, c in commands.items() if c and (n == RAW or wanted(n))}
 
 
 class Pinned:
@@ -230,8 +232,10 @@ def main():
     workloads = [w for w in WORKLOADS if re.search(options.filter, w[0])]
 
     with tempfile.TemporaryDirectory(prefix="compare_network") as temporary:
-        commands = servers(options.folder, temporary)
-        names = [n for n in commands if n == RAW or re.search(options.servers, n)]
+        commands = servers(
+            options.folder, temporary, lambda name: re.search(options.servers, name)
+        )
+        names = list(commands)
         # Of each server pairs of what it and its neighbour said.
         samples = {w[0]: {n: [] for n in names} for w in workloads}
 
