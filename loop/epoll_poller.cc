@@ -137,6 +137,11 @@ int EpollPoller::Poll(absl::Duration timeout) {
   }
   int told = 0;
   for (int i = 0; i < n; ++i) {
+    // What the events after this one belong to is fetched meanwhile.
+    if (i + kAhead < n) {
+      const auto ahead = static_cast<uint32_t>(events_[i + kAhead].data.u64);
+      __builtin_prefetch(slots_[ahead].watch, 1);
+    }
     const uint64_t data = events_[i].data.u64;
     const auto fd = static_cast<uint32_t>(data);
     // Only compared with what is there now: an earlier event of this batch may

@@ -49,6 +49,7 @@ class EpollPoller final : public Poller {
 
  private:
   static constexpr int kBatch = 256;
+  static constexpr int kAhead = 6;
 
   // Indexed by descriptor: numbers are small and dense.
   struct Slot {

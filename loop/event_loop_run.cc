@@ -285,9 +285,10 @@ void EventLoop::Impl::WaitForWork() {
 }
 
 void EventLoop::Impl::Sleep(LoopTime wake) {
-  absl::Duration timeout = kLongestPoll;
+  // Without a timer without an end: the system need not arm one either.
+  absl::Duration timeout = absl::InfiniteDuration();
   if (wake != LoopTime::InfiniteFuture()) {
-    timeout = std::min(timeout, wake - core.Now());
+    timeout = std::min(kLongestPoll, wake - core.Now());
   }
   if (busy_poll == absl::ZeroDuration()) return SleepFor(timeout);
   const LoopTime start = core.Now();
