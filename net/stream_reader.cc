@@ -235,14 +235,10 @@ Co<std::string_view> StreamReader::PeekMore(size_t have) const {
   return PeekFurther(Checked(), have);
 }
 
-void StreamReader::Consume(size_t n) const {
-  ReadBuffer& input = Checked()->input();
-  if (n > input.size()) {
-    throw std::out_of_range(absl::StrCat("StreamReader::Consume: ", n,
-                                         " bytes, but only ", input.size(),
-                                         " were received"));
-  }
-  input.Consume(n);
+void StreamReader::ThrowTooMany(size_t n, size_t size) {
+  throw std::out_of_range(absl::StrCat("StreamReader::Consume: ", n,
+                                       " bytes, but only ", size,
+                                       " were received"));
 }
 
 void StreamReader::ThrowEmpty() {

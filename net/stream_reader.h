@@ -147,7 +147,12 @@ class StreamReader {
   [[nodiscard("co_await it")]] Co<std::string_view> PeekMore(size_t have) const;
   // Takes the first `n` bytes of what was received. Throws std::out_of_range if
   // there are fewer.
-  void Consume(size_t n) const;
+  void Consume(size_t n) const {
+    internal::ReadBuffer& input = Checked()->input();
+    if (n > input.size()) [[unlikely]]
+      ThrowTooMany(n, input.size());
+    input.Consume(n);
+  }
   // What was received and not taken.
   std::string_view Buffered() const { return Checked()->input().View(); }
 
@@ -169,6 +174,7 @@ class StreamReader {
     return core_;
   }
   [[noreturn]] static void ThrowEmpty();
+  [[noreturn]] static void ThrowTooMany(size_t n, size_t size);
 
   internal::StreamRef core_;
 };

@@ -1,5 +1,7 @@
 #include "coil/net/internal/block_pool.h"
 
+#include <algorithm>
+#include <bit>
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -24,23 +26,29 @@ constexpr size_t ClassSize(int index) { return kSmallestBlock << (2 * index); }
 
 // The index of the smallest class that holds `size`; kClasses if none does.
 int ClassOf(size_t size) {
-  int index = 0;
-  while (index < kClasses && ClassSize(index) < size) ++index;
-  return index;
+  const auto width = [](size_t n) {
+    return static_cast<int>(std::bit_width(n));
+  };
+  constexpr int kSmallestWidth = std::bit_width(kSmallestBlock - 1);
+  static_assert(ClassSize(1) == 4 * kSmallestBlock);
+  if (size <= kSmallestBlock) return 0;
+  return std::min((width(size - 1) - kSmallestWidth + 1) / 2, kClasses);
 }
 
 // Beside the blocks and not in them, so that taking one does not touch it.
 struct Pool {
   char* kept[kClasses][64];
   int count[kClasses];
-  bool ready;  // the destructor of this thread is registered, and has not run
+  // How many may be kept: none before the destructor of this thread is
+  // registered, nor after it has run.
+  int room[kClasses];
 };
 constinit thread_local Pool t_pool = {};
 
 struct Trimmer {
   ~Trimmer() {
-    t_pool.ready = false;
     for (int i = 0; i < kClasses; ++i) {
+      t_pool.room[i] = 0;
       while (t_pool.count[i] > 0) {
         ::operator delete(t_pool.kept[i][--t_pool.count[i]]);
       }
@@ -59,7 +67,21 @@ void Register() {
   t_registered = Registered::kYes;
   thread_local Trimmer trimmer;
   (void)&trimmer;
-  t_pool.ready = true;
+  for (int i = 0; i < kClasses; ++i) t_pool.room[i] = kKept[i];
+}
+
+bool Keep(char* block, int index) noexcept {
+  if (t_pool.count[index] >= t_pool.room[index]) return false;
+  t_pool.kept[index][t_pool.count[index]++] = block;
+  return true;
+}
+
+[[gnu::noinline]] void FreeSlow(char* block, int index) noexcept {
+  if (COIL_POOL_BLOCKS && index < kClasses) {
+    Register();
+    if (Keep(block, index)) return;
+  }
+  ::operator delete(block);
 }
 
 }  // namespace
@@ -68,7 +90,7 @@ char* AllocateBlock(size_t size, size_t* capacity) noexcept {
   const int index = ClassOf(size);
   if (index < kClasses) {
     size = ClassSize(index);
-    if (t_pool.count[index] > 0) {
+    if (t_pool.count[index] > 0) [[likely]] {
       *capacity = size;
       return t_pool.kept[index][--t_pool.count[index]];
     }
@@ -77,18 +99,13 @@ char* AllocateBlock(size_t size, size_t* capacity) noexcept {
   return static_cast<char*>(::operator new(size, std::nothrow));
 }
 
+// Each capacity that AllocateBlock() has given is that of a class, or larger
+// than them all.
 void FreeBlock(char* block, size_t capacity) noexcept {
-  if (COIL_POOL_BLOCKS) {
-    const int index = ClassOf(capacity);
-    if (index < kClasses && ClassSize(index) == capacity) {
-      if (!t_pool.ready) Register();
-      if (t_pool.ready && t_pool.count[index] < kKept[index]) {
-        t_pool.kept[index][t_pool.count[index]++] = block;
-        return;
-      }
-    }
-  }
-  ::operator delete(block);
+  const int index = ClassOf(capacity);
+  if (index < kClasses && Keep(block, index)) [[likely]]
+    return;
+  FreeSlow(block, index);
 }
 
 size_t KeptBlockBytes() noexcept {

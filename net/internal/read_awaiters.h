@@ -115,10 +115,12 @@ class ReadAwaiterBase : public coil::internal::LeafAwaiter<Derived>,
  private:
   Derived& derived() { return static_cast<Derived&>(*this); }
 
-  absl::Span<char> ReadBuffer() noexcept override { return derived().Room(); }
-  bool DeferRead() noexcept override {
-    core_->DeferRead();
-    return true;
+  absl::Span<char> ReadBuffer() noexcept override {
+    // It is woken next, behind a system call.
+    const char* const task = reinterpret_cast<const char*>(this->task_);
+    __builtin_prefetch(task, 1);
+    __builtin_prefetch(task + 64, 1);
+    return derived().Room();
   }
   void OnRead(IoResult result) noexcept override {
     derived().Received(result);

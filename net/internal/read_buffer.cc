@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "coil/net/internal/block_pool.h"
 
 namespace coil::net::internal {
 
-void ReadBuffer::Free() noexcept {
-  if (block_ != nullptr) FreeBlock(block_, capacity_);
-  block_ = nullptr;
+void ReadBuffer::FreeIt() noexcept {
+  FreeBlock(std::exchange(block_, nullptr), capacity_);
   begin_ = end_ = capacity_ = 0;
 }
 
@@ -29,6 +29,13 @@ bool ReadBuffer::MoveTo(size_t new_size, size_t begin) noexcept {
 }
 
 absl::Span<char> ReadBuffer::Reserve(size_t wanted) noexcept {
+  if (block_ == nullptr) [[likely]] {
+    size_t capacity = 0;
+    block_ = AllocateBlock(wanted, &capacity);
+    if (block_ == nullptr) return {};
+    capacity_ = capacity;
+    return absl::MakeSpan(block_, capacity);
+  }
   // A receive into little room costs as much as one into plenty.
   const size_t enough = std::max<size_t>(wanted / 4, 1);
   if (capacity_ - end_ < enough) {
@@ -62,8 +69,7 @@ bool ReadBuffer::Prepend(std::string_view bytes) noexcept {
   return true;
 }
 
-void ReadBuffer::Settle() noexcept {
-  if (block_ == nullptr) return;
+void ReadBuffer::SettleIt() noexcept {
   if (empty()) {
     Free();
   } else if (capacity_ > kSmallestBlock && size() <= kSmallestBlock / 2) {

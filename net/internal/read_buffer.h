@@ -47,7 +47,9 @@ class ReadBuffer {
   bool Prepend(std::string_view bytes) noexcept;
   // Nothing will come soon: gives a block back that is empty, and one that is
   // much too large for what it holds.
-  void Settle() noexcept;
+  void Settle() noexcept {
+    if (block_ != nullptr) SettleIt();
+  }
   void Clear() noexcept { Free(); }
 
   // For tests and reports.
@@ -55,7 +57,11 @@ class ReadBuffer {
 
  private:
   bool MoveTo(size_t size, size_t begin) noexcept;
-  void Free() noexcept;
+  void Free() noexcept {
+    if (block_ != nullptr) FreeIt();
+  }
+  void FreeIt() noexcept;
+  void SettleIt() noexcept;
 
   char* block_ = nullptr;
   size_t begin_ = 0;

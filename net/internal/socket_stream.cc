@@ -95,20 +95,22 @@ IoResult SocketStream::TryWrite(absl::Span<const iovec> pieces) noexcept {
     return loop_ != nullptr ? IoResult::WouldBlock()
                             : IoResult::Error(ECONNABORTED);
   }
-  size_t asked = 0;
-  for (const iovec& piece : pieces) asked += piece.iov_len;
+  size_t asked = pieces[0].iov_len;
   ssize_t n;
-  do {
-    if (pieces.size() == 1) {
-      n = SockSys().send(socket_.Descriptor(), pieces[0].iov_base,
-                         pieces[0].iov_len, MSG_NOSIGNAL);
-    } else {
-      msghdr message{};
-      message.msg_iov = const_cast<iovec*>(pieces.data());
-      message.msg_iovlen = pieces.size();
+  if (pieces.size() == 1) [[likely]] {
+    do {
+      n = SockSys().send(socket_.Descriptor(), pieces[0].iov_base, asked,
+                         MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+  } else {
+    for (const iovec& piece : pieces.subspan(1)) asked += piece.iov_len;
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());
+    message.msg_iovlen = pieces.size();
+    do {
       n = SockSys().sendmsg(socket_.Descriptor(), &message, MSG_NOSIGNAL);
-    }
-  } while (n < 0 && errno == EINTR);
+    } while (n < 0 && errno == EINTR);
+  }
   if (n < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       writable_ = false;

@@ -11,9 +11,27 @@
 
 namespace coil::net::internal {
 
+namespace {
+
+// Among thousands of connections none is in the cache when its turn comes:
+// everything is fetched at once, and behind the system call that comes next,
+// instead of one after another.
+inline void PrefetchTurn(const char* core, const char* frame,
+                         const void* stream) noexcept {
+  constexpr ptrdiff_t kLine = 64;
+  __builtin_prefetch(frame, 1);
+  __builtin_prefetch(stream, 1);
+  __builtin_prefetch(core + 2 * kLine, 1);
+  __builtin_prefetch(frame - kLine, 1);
+  __builtin_prefetch(frame + kLine, 1);
+  __builtin_prefetch(frame + 2 * kLine, 1);
+}
+
+}  // namespace
+
 StreamCore::StreamCore(std::unique_ptr<ByteStream> stream, size_t limit)
-    : stream_(std::move(stream)),
-      loop_(&coil::internal::RequireLoop("net: a stream")),
+    : loop_(&coil::internal::RequireLoop("net: a stream")),
+      stream_(std::move(stream)),
       chunk_(kSmallestBlock),
       limit_(std::min(limit, kLargestLimit)) {
   if (limit == 0) {
@@ -28,27 +46,33 @@ StreamCore::~StreamCore() {
 
 // ---- reading
 
-void StreamCore::StartRead(ByteStream::ReadRequest& request) noexcept {
+void StreamCore::StartRead(ByteStream::ReadRequest& request,
+                           bool at_once) noexcept {
   streak_ = 0;
   reader_ = &request;
   reader_armed_ = true;
+  read_at_once_ = at_once;
   input_.Settle();
-  stream_->StartRead(request);
+  stream_->StartRead(*this);
 }
 
-void StreamCore::DeferRead() noexcept {
-  if (std::exchange(read_deferred_, true)) return;
+bool StreamCore::DeferRead() noexcept {
+  if (read_at_once_) return false;
+  if (std::exchange(read_deferred_, true)) return true;
   Ref();
   loop_->Schedule(this);
+  return true;
 }
 
 void StreamCore::Run() {
   read_deferred_ = false;
   if (reader_armed_) {
+    PrefetchTurn(reinterpret_cast<const char*>(this),
+                 reinterpret_cast<const char*>(reader_), stream_.get());
     ByteStream::ReadRequest& reader = *reader_;
     const IoResult result = stream_->TryRead(reader);
     if (result.Blocked()) {
-      stream_->StartRead(reader);
+      stream_->StartRead(*this);
     } else {
       const auto first = loop_->ScheduleFirst();
       reader.OnRead(result);
@@ -66,10 +90,9 @@ std::string StreamCore::Describe() const {
   return absl::StrCat("receive from ", PeerText());
 }
 
-void StreamCore::EndRead(ByteStream::ReadRequest& request) noexcept {
-  if (reader_ != &request) return;
-  reader_ = nullptr;
-  if (std::exchange(reader_armed_, false)) stream_->CancelRead();
+void StreamCore::CancelRead() noexcept {
+  reader_armed_ = false;
+  stream_->CancelRead();
 }
 
 absl::Span<char> StreamCore::ReserveRead(size_t wanted) noexcept {

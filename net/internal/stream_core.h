@@ -58,6 +58,7 @@ class ConnectionList {
 
 class StreamCore final : public coil::internal::PoolAllocated,
                          private coil::internal::Runnable,
+                         private ByteStream::ReadRequest,
                          private ByteStream::WriteRequest {
  public:
   // Who is told what tasks are woken for: a transport.
@@ -90,7 +91,7 @@ class StreamCore final : public coil::internal::PoolAllocated,
   }
 
   // ---- reading
-  ReadBuffer& input() { return input_; }
+  internal::ReadBuffer& input() { return input_; }
   bool AtEnd() const { return end_ && input_.empty(); }
   // An operation that has `have` bytes and wants more has what it can get.
   bool Satisfied(size_t have) const {
@@ -109,14 +110,18 @@ class StreamCore final : public coil::internal::PoolAllocated,
   void HoldReader(ByteStream::ReadRequest& request) noexcept {
     reader_ = &request;
   }
-  // REQUIRES: nobody else is the reader.
-  void StartRead(ByteStream::ReadRequest& request) noexcept;
-  // There is something for the reader: it is received when its turn comes.
-  void DeferRead() noexcept;
+  // `request` gets its answer when its turn comes, or as soon as it is there,
+  // `at_once`. REQUIRES: nobody else is the reader.
+  void StartRead(ByteStream::ReadRequest& request,
+                 bool at_once = false) noexcept;
   // `request` has got its answer.
   void ReaderAnswered() noexcept { reader_armed_ = false; }
   // `request` has run again, or does not want to any more.
-  void EndRead(ByteStream::ReadRequest& request) noexcept;
+  void EndRead(ByteStream::ReadRequest& request) noexcept {
+    if (reader_ != &request) return;
+    reader_ = nullptr;
+    if (reader_armed_) CancelRead();
+  }
   // Room for at most `wanted` bytes in input(); FinishRead() commits them.
   absl::Span<char> ReserveRead(size_t wanted) noexcept;
   void FinishRead(IoResult result) noexcept;
@@ -142,6 +147,12 @@ class StreamCore final : public coil::internal::PoolAllocated,
   bool sending_file() const { return sending_file_; }
   void SetSendingFile(bool on) noexcept { sending_file_ = on; }
   bool QueueEmpty() const { return queue_.empty(); }
+  // Sends what can be sent of `data` now. REQUIRES: QueueEmpty(), not empty.
+  IoResult TrySend(std::string_view data) noexcept {
+    ++streak_;
+    const iovec piece = {const_cast<char*>(data.data()), data.size()};
+    return stream_->TryWrite(absl::MakeConstSpan(&piece, 1));
+  }
   // Sends what can be sent of `entry` now; the errno if that fails. REQUIRES:
   // QueueEmpty().
   int SendNow(WriteQueue::Entry& entry) noexcept;
@@ -222,6 +233,14 @@ class StreamCore final : public coil::internal::PoolAllocated,
   std::string Describe() const override;
   bool Shuffles() const override { return true; }
 
+  // For the stream: the reader itself is not looked at before its turn.
+  absl::Span<char> ReadBuffer() noexcept override {
+    return reader_->ReadBuffer();
+  }
+  bool DeferRead() noexcept override;
+  void CancelRead() noexcept;
+  void OnRead(IoResult result) noexcept override { reader_->OnRead(result); }
+
   size_t WritePieces(absl::Span<iovec> pieces) noexcept override {
     return queue_.Gather(pieces);
   }
@@ -235,13 +254,21 @@ class StreamCore final : public coil::internal::PoolAllocated,
   // May delete this.
   void UpdateKeepAlive() noexcept;
 
-  std::unique_ptr<ByteStream> stream_;
-  coil::internal::LoopCore* loop_;
+  // First what a message needs, in the order in which it is needed.
   uint32_t references_ = 0;
-
-  bool end_ = false;
   bool reader_armed_ = false;
+  bool read_at_once_ = false;
   bool read_deferred_ = false;
+  uint8_t streak_ = 0;
+  ByteStream::ReadRequest* reader_ = nullptr;
+  coil::internal::LoopCore* loop_;
+  std::unique_ptr<ByteStream> stream_;
+  uint32_t chunk_;     // how much to receive at once
+  uint32_t room_ = 0;  // how much was asked for last
+  internal::ReadBuffer input_;
+  int read_error_ = 0;
+  int write_error_ = 0;
+  bool end_ = false;
   bool paused_ = false;
   bool eof_called_ = false;
   bool eof_sent_ = false;
@@ -251,17 +278,9 @@ class StreamCore final : public coil::internal::PoolAllocated,
   bool kept_alive_ = false;
   bool write_error_seen_ = false;
   bool sending_file_ = false;
-  uint8_t streak_ = 0;
-  int read_error_ = 0;
-  int write_error_ = 0;
-
-  uint32_t chunk_;     // how much to receive at once
-  uint32_t room_ = 0;  // how much was asked for last
-  size_t limit_;
-  ReadBuffer input_;
-  ByteStream::ReadRequest* reader_ = nullptr;
-
   WriteQueue queue_;
+
+  size_t limit_;
   size_t high_ = kDefaultHigh;
   size_t low_ = kDefaultLow;
   WaitList drain_waiters_;

@@ -211,7 +211,7 @@ void StreamTransport::Read() {
     direct_ = {};
     if (result.Blocked()) {
       bulk_ = false;
-      core_->StartRead(*this);
+      core_->StartRead(*this, /*at_once=*/true);
       return;
     }
     bulk_ = result.Ok() && result.bytes() >= kBulk;

@@ -80,10 +80,21 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
     error_ = core_->WriteRefused();
     if (error_ != 0) [[unlikely]]
       return true;
-    SetPieces(is_single_ ? absl::MakeConstSpan(&single_, 1) : pieces_);
-    if (!core_->QueueEmpty()) return Remaining() == 0;
-    error_ = core_->SendNow(*this);
-    return error_ != 0 || Remaining() == 0;
+    size_t sent = 0;
+    if (is_single_ && core_->QueueEmpty() && !single_.empty()) [[likely]] {
+      // As a rule that is all.
+      const IoResult result = core_->TrySend(single_);
+      if (result.Ok()) {
+        sent = result.bytes();
+        if (sent == single_.size()) [[likely]]
+          return true;
+      } else if (!result.Blocked()) {
+        error_ = result.error();
+        core_->FailWrites(error_);
+        return true;
+      }
+    }
+    return ReadyInPieces(sent);
   }
   void Arm() noexcept { core_->Enqueue(*this); }
   // It is sent at once, in its place; only the task runs later.
@@ -114,6 +125,13 @@ class WriteAwaiter final : public coil::internal::LeafAwaiter<WriteAwaiter>,
   }
 
  private:
+  [[gnu::noinline]] bool ReadyInPieces(size_t sent) noexcept {
+    SetPieces(is_single_ ? absl::MakeConstSpan(&single_, 1) : pieces_);
+    Skip(sent);
+    if (!core_->QueueEmpty()) return Remaining() == 0;
+    error_ = core_->SendNow(*this);
+    return error_ != 0 || Remaining() == 0;
+  }
   void OnDone(int error) noexcept override {
     error_ = error;
     Grant();
