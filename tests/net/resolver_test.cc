@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <condition_variable>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -21,6 +19,7 @@
 #include "coil/task/errors.h"
 #include "coil/task/shield.h"
 #include "coil/task/to_thread.h"
+#include "tests/net/names.h"
 #include "tests/net/net_testing.h"
 
 namespace coil::net {
@@ -28,6 +27,7 @@ namespace {
 
 using coil_testing::ErrorOf;
 using coil_testing::Eventually;
+using coil_testing::Names;
 using coil_testing::NetTest;
 using coil_testing::RunNet;
 using coil_testing::SocketShim;
@@ -35,121 +35,6 @@ using coil_testing::Turns;
 
 const SimulationOptions kSimulation;
 const RunOptions kVirtual = {.simulation = &kSimulation};
-
-// The name server of these tests, in the place of getaddrinfo(): knows the
-// names that it was told, and answers when it may.
-class Names {
- public:
-  Names() : scope_(Table()) {}
-  // No thread may ask any more.
-  ~Names() {
-    Open();
-    std::unique_lock<std::mutex> lock(state_.mutex);
-    state_.changed.wait(lock, [this] { return state_.inside == 0; });
-    state_.known.clear();
-    state_.error = state_.system_error = state_.asked = 0;
-  }
-
-  void Tell(const std::string& host, std::vector<std::string> addresses) {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    state_.known[host] = std::move(addresses);
-  }
-  // From now on there is no answer but this EAI_*; zero ends that.
-  void Fail(int error, int system_error = 0) {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    state_.error = error;
-    state_.system_error = system_error;
-  }
-  // Who asks waits until Open().
-  void Close() {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    state_.open = false;
-  }
-  void Open() {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    state_.open = true;
-    state_.changed.notify_all();
-  }
-  // How many questions have come, and how many of them wait.
-  int Asked() {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    return state_.asked;
-  }
-  int Inside() {
-    std::lock_guard<std::mutex> lock(state_.mutex);
-    return state_.inside;
-  }
-
- private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::map<std::string, std::vector<std::string>> known;
-    int error = 0;
-    int system_error = 0;
-    bool open = true;
-    int asked = 0;
-    int inside = 0;
-  };
-
-  // The threads outlive each test, and look at the table once more when they
-  // have their answer: it and the state stay.
-  static State& The() {
-    static auto* const state = new State;
-    return *state;
-  }
-  static const coil::internal::SocketTable* Table() {
-    static const auto* const table = [] {
-      auto* made =
-          new coil::internal::SocketTable(coil::internal::kRealSocketCalls);
-      made->getaddrinfo = &Answer;
-      return made;
-    }();
-    return table;
-  }
-
-  static int Answer(const char* host, const char* service,
-                    const addrinfo* hints, addrinfo** result) {
-    State& state = The();
-    std::unique_lock<std::mutex> lock(state.mutex);
-    ++state.asked;
-    ++state.inside;
-    state.changed.wait(lock, [&state] { return state.open; });
-    const int error = AnswerNow(state, host, service, hints, result);
-    --state.inside;
-    state.changed.notify_all();
-    return error;
-  }
-  static int AnswerNow(const State& state, const char* host,
-                       const char* service, const addrinfo* hints,
-                       addrinfo** result) {
-    if (state.error != 0) {
-      errno = state.system_error;
-      return state.error;
-    }
-    const auto found = state.known.find(host);
-    if (found == state.known.end()) return EAI_NONAME;
-    addrinfo* list = nullptr;
-    for (auto address = found->second.rbegin(); address != found->second.rend();
-         ++address) {
-      addrinfo wanted = *hints;
-      wanted.ai_flags = AI_NUMERICHOST;
-      addrinfo* one = nullptr;
-      if (::getaddrinfo(address->c_str(), service, &wanted, &one) != 0) {
-        continue;  // of another family
-      }
-      addrinfo* last = one;
-      while (last->ai_next != nullptr) last = last->ai_next;
-      last->ai_next = list;
-      list = one;
-    }
-    *result = list;
-    return list != nullptr ? 0 : EAI_ADDRFAMILY;
-  }
-
-  State& state_ = The();
-  coil::internal::ScopedSocketCalls scope_;
-};
 
 std::string Text(const std::vector<Address>& addresses) {
   std::string text;
