@@ -53,6 +53,7 @@ class ServingProgram {
   int Port() const {
     return std::atoi(line_.substr(line_.find_last_of(" :") + 1).c_str());
   }
+  const std::string& Line() const { return line_; }
   // Ctrl-C; true if that was what ended it.
   bool Interrupt() {
     kill(pid_, SIGINT);
@@ -189,6 +190,26 @@ TEST(PortForwardTest, PassesBytesAndEndsOn) {
   EXPECT_EQ(client.Line(), "");
   EXPECT_TRUE(forwarder.Interrupt());
   close(listener);
+}
+
+TEST(BusyServerTest, PsShowsWhoWaitsForWhat) {
+  const std::string socket = testing::TempDir() + "busy.sock";
+  ServingProgram server({"examples/busy_server", socket});
+  ASSERT_EQ(server.Line(), socket);
+  // All have come in some time; how soon is not the matter.
+  std::string table;
+  while (table.find("table of 127.0.0.1:") == std::string::npos ||
+         table.find("Semaphore") == std::string::npos) {
+    const ProgramResult result = RunProgram({"net/ps", socket});
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    table = result.output;
+  }
+  EXPECT_NE(table.find("guest 1 "), std::string::npos) << table;
+  EXPECT_NE(table.find("guest 20 "), std::string::npos) << table;
+  const ProgramResult tree = RunProgram({"net/ps", socket, "--tree"});
+  EXPECT_EQ(tree.exit_code, 0);
+  EXPECT_NE(tree.output.find("guest 20"), std::string::npos) << tree.output;
+  EXPECT_TRUE(server.Interrupt());
 }
 
 }  // namespace
