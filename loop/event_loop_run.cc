@@ -14,6 +14,7 @@
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/context_slot.h"
+#include "coil/loop/internal/file_ring.h"
 #include "coil/loop/internal/fork_guard.h"
 #include "coil/loop/internal/loop_impl.h"
 
@@ -147,6 +148,8 @@ void EventLoop::Impl::Run() {
     Impl& d;
     ~Restore() {
       d.stopping = false;
+      // Only this thread can: the loop may go on in another one, or end.
+      if (internal::FileRing* files = d.poller->Files()) files->FinishAll();
       d.core.running_ = false;
       d.core.now_valid_ = false;
       LoopCore::t_current = nullptr;

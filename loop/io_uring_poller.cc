@@ -506,15 +506,64 @@ int IoUringPoller::Poll(absl::Duration timeout) {
     OpenAnew();
     HandOver();
   }
-  if (batch_ > 0) timeout = absl::ZeroDuration();
+  if (!files_.Idle()) files_.Turn();
+  if (batch_ > 0 || files_.HasDone()) timeout = absl::ZeroDuration();
   // The kernel does not take everything now: not to be slept on.
-  if (!dirty_.empty()) timeout = std::min(timeout, kPause);
+  if (!dirty_.empty() || files_.Stuck()) timeout = std::min(timeout, kPause);
   if (timeout > absl::ZeroDuration() || ring_.Unsubmitted() > 0 ||
       ring_.HoldsBack()) {
     Enter(timeout);
     ReapAll(false);
+    if (!files_.Idle()) files_.Turn();
   }
-  return Deliver();
+  const int told = Deliver();
+  return files_.HasDone() ? told + DeliverFiles() : told;
+}
+
+// ---- files
+// --------------------------------------------------------------------
+
+bool IoUringPoller::OpenFiles() noexcept {
+  if (files_.Open() != 0) return false;
+  try {
+    // Wakes Poll(). It is one of the poller's own, which are not counted.
+    Add(files_watch_, files_.Descriptor(), kReadable, Trigger::kEdge);
+  } catch (...) {
+    files_.Close();
+    return false;
+  }
+  CountOperations(-1);
+  return true;
+}
+
+bool IoUringPoller::Begin(Operation& operation) noexcept {
+  if (Forked() || (!files_.IsOpen() && !OpenFiles())) return false;
+  CountOperations(1);
+  return files_.Begin(operation);
+}
+
+void IoUringPoller::AskToStop(Operation& operation) noexcept {
+  if (!Forked()) files_.AskToStop(operation);
+}
+
+int32_t IoUringPoller::Abort(Operation& operation, bool ask) noexcept {
+  if (Forked()) return kForked;
+  CountOperations(-1);
+  return files_.Abort(operation, ask);
+}
+
+int IoUringPoller::DeliverFiles() noexcept {
+  const int told = files_.Deliver();
+  CountOperations(-told);
+  return told;
+}
+
+void IoUringPoller::FinishAll() noexcept {
+  if (Forked()) return;
+  while (!files_.Idle()) {
+    files_.WaitForOne();
+    DeliverFiles();
+  }
 }
 
 // ---- choice

@@ -57,12 +57,14 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coil/loop/internal/file_ring.h"
 #include "coil/loop/internal/io_uring.h"
+#include "coil/loop/internal/uring_files.h"
 #include "coil/loop/poller.h"
 
 namespace coil {
 
-class IoUringPoller final : public Poller {
+class IoUringPoller final : public Poller, private internal::FileRing {
  public:
   // Whether this process may use io_uring and the kernel (5.13 or newer) can do
   // what is needed: found out by a trial, once. Any thread.
@@ -77,6 +79,9 @@ class IoUringPoller final : public Poller {
   void Remove(Watch& watch) noexcept override;
   int Poll(absl::Duration timeout) override;
   const char* Name() const noexcept override { return "io_uring"; }
+
+  // ---- public interface ends here ----
+  internal::FileRing* Files() noexcept override { return this; }
 
  private:
   static constexpr size_t kBatch = 256;
@@ -98,6 +103,18 @@ class IoUringPoller final : public Poller {
     uint32_t generation;
     uint32_t mask;
   };
+  // An operation on a file is done: Poll() has returned, and looks by itself.
+  class FilesWatch final : public Watch {
+   public:
+    void OnReady(IoEvents) noexcept override {}
+  };
+
+  bool Begin(Operation& operation) noexcept override;
+  void AskToStop(Operation& operation) noexcept override;
+  int32_t Abort(Operation& operation, bool ask) noexcept override;
+  void FinishAll() noexcept override;
+  bool OpenFiles() noexcept;
+  int DeliverFiles() noexcept;
 
   bool Forked() const noexcept;
   void OpenAnew();
@@ -115,6 +132,8 @@ class IoUringPoller final : public Poller {
   int Deliver() noexcept;
 
   internal::IoUring ring_;
+  internal::UringFiles files_;  // opened when it is needed
+  FilesWatch files_watch_;
   pthread_t opener_;  // the thread that has opened it
   // The rings are shared with a forked child, who must not touch them.
   uint32_t fork_generation_;

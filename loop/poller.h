@@ -27,6 +27,10 @@
 
 namespace coil {
 
+namespace internal {
+class FileRing;
+}  // namespace internal
+
 // What a watch waits for, and what is reported to it. A bit mask.
 using IoEvents = uint8_t;
 inline constexpr IoEvents kReadable = 1;  // data, end of file, or an error
@@ -83,12 +87,18 @@ class Poller {
   // Throws OsError; EINTR is not an error and returns 0.
   virtual int Poll(absl::Duration timeout) = 0;
 
-  // How many descriptors are watched, beside the poller's own. Not virtual: the
-  // loop asks in every pass.
+  // How many descriptors are watched, beside the poller's own, and how many
+  // operations on files are under way. Not virtual: the loop asks in every
+  // pass.
   int WatchCount() const noexcept { return watch_count_; }
 
   // "epoll", "io_uring": for reports.
   virtual const char* Name() const noexcept = 0;
+
+  // ---- public interface ends here ----
+  // What reads and writes files without a thread; null where there is no such
+  // thing.
+  virtual internal::FileRing* Files() noexcept { return nullptr; }
 
  protected:
   // Records that `watch` is watched as `fd`, or not any more with -1, and
@@ -97,6 +107,8 @@ class Poller {
     watch_count_ += (fd >= 0 ? 1 : 0) - (watch.fd_ >= 0 ? 1 : 0);
     watch.fd_ = fd;
   }
+  // `n` more operations are under way, of which Poll() will tell.
+  void CountOperations(int n) noexcept { watch_count_ += n; }
 
  private:
   int watch_count_ = 0;

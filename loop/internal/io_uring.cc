@@ -37,8 +37,10 @@ constexpr uint32_t kNeeded =
 
 }  // namespace
 
-int IoUring::Open(uint32_t operations, uint32_t completions) noexcept {
+int IoUring::Open(uint32_t operations, uint32_t completions,
+                  bool any_thread) noexcept {
   uint32_t flags = kWanted;
+  if (any_thread) flags &= ~(kUringDeferTaskrun | kUringSingleIssuer);
   const uint32_t* next = kGivenUp;
   for (;;) {
     params_ = {};

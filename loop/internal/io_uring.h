@@ -29,10 +29,16 @@ class IoUring {
 
   // Opens it with as many of the flags that coil likes as the kernel knows, and
   // gives 0, or the errno: EPERM or ENOSYS where io_uring is not to be had.
+  // With `any_thread` it does not belong to the thread that has opened it.
   // REQUIRES: !IsOpen().
-  int Open(uint32_t operations, uint32_t completions) noexcept;
+  int Open(uint32_t operations, uint32_t completions,
+           bool any_thread = false) noexcept;
   void Close() noexcept;
   bool IsOpen() const noexcept { return fd_ >= 0; }
+  // Readable while there are completions.
+  int Descriptor() const noexcept { return fd_; }
+  // How many completions there is room for.
+  uint32_t Capacity() const noexcept { return params_.cq_entries; }
 
   // A cleared operation, which the next Enter() hands over; null if the ring is
   // full.

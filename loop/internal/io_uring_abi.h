@@ -23,8 +23,8 @@ struct UringSqe {
   int32_t fd;
   uint64_t offset;
   uint64_t address;
-  uint32_t length;     // of a poll: its flags
-  uint32_t operation;  // of a poll: the events
+  uint32_t length;     // of a poll: its flags; of an open: the permissions
+  uint32_t operation;  // of a poll: the events; otherwise flags
   uint64_t user_data;
   uint64_t rest[3];
 };
@@ -69,11 +69,20 @@ struct UringGetEventsArg {
 static_assert(sizeof(UringGetEventsArg) == 24);
 
 // Operations.
+inline constexpr uint8_t kUringFsync = 3;
 inline constexpr uint8_t kUringPollAdd = 6;
 inline constexpr uint8_t kUringAsyncCancel = 14;
-inline constexpr uint8_t kUringSkipSuccess = 1 << 6;  // flag of an operation
-inline constexpr uint32_t kUringPollMulti = 1;        // flag of a poll
-inline constexpr uint32_t kUringMore = 1 << 1;        // flag of a completion
+inline constexpr uint8_t kUringOpenAt = 18;
+inline constexpr uint8_t kUringClose = 19;
+inline constexpr uint8_t kUringRead = 22;
+inline constexpr uint8_t kUringWrite = 23;
+// Flags of an operation: not in the thread that hands it over; no completion if
+// all is well.
+inline constexpr uint8_t kUringAsync = 1 << 4;
+inline constexpr uint8_t kUringSkipSuccess = 1 << 6;
+inline constexpr uint32_t kUringFsyncData = 1;  // flag of an fsync
+inline constexpr uint32_t kUringPollMulti = 1;  // flag of a poll
+inline constexpr uint32_t kUringMore = 1 << 1;  // flag of a completion
 
 // Flags of io_uring_setup(), with the kernel that has brought each.
 inline constexpr uint32_t kUringCqSize = 1u << 3;         // 5.5

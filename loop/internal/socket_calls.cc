@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -69,6 +70,13 @@ ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t offset,
 
 int Open(const char* path, int flags) { return ::open(path, flags); }
 
+int OpenFile(const char* path, int flags, mode_t permissions) {
+  return ::open(path, flags, permissions);
+}
+
+// A macro or a wrapper with some C libraries.
+int FStat(int fd, struct stat* status) { return ::fstat(fd, status); }
+
 int DupAbove(int fd, int least) { return ::fcntl(fd, F_DUPFD_CLOEXEC, least); }
 
 int PosixSpawn(pid_t* pid, const char* path,
@@ -107,7 +115,13 @@ constinit const SocketTable kRealSocketCalls = {
     .getnameinfo = GetNameInfo,
     .pread = ::pread,
     .pwritev2 = PWriteV2,
+    .pwrite = ::pwrite,
     .open = Open,
+    .open_file = OpenFile,
+    .fstat = FStat,
+    .ftruncate = ::ftruncate,
+    .fsync = ::fsync,
+    .fdatasync = ::fdatasync,
     .faccessat = ::faccessat,
     .dup_above = DupAbove,
     .posix_spawn = PosixSpawn,

@@ -14,6 +14,7 @@
 #include <netdb.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -58,7 +59,13 @@ struct SocketTable {
   ssize_t (*pread)(int fd, void* buffer, size_t size, off_t offset);
   ssize_t (*pwritev2)(int fd, const iovec* pieces, int count, off_t offset,
                       int flags);
+  ssize_t (*pwrite)(int fd, const void* buffer, size_t size, off_t offset);
   int (*open)(const char* path, int flags);
+  int (*open_file)(const char* path, int flags, mode_t permissions);  // open()
+  int (*fstat)(int fd, struct stat* status);
+  int (*ftruncate)(int fd, off_t size);
+  int (*fsync)(int fd);
+  int (*fdatasync)(int fd);
   int (*faccessat)(int dirfd, const char* path, int mode, int flags);
   int (*dup_above)(int fd, int least);  // fcntl(fd, F_DUPFD_CLOEXEC, least)
   // Returns its error, as posix_spawn() does.

@@ -169,6 +169,13 @@ TEST(IoUringAbiTest, IsTheKernels) {
             offsetof(io_uring_params, features));
   EXPECT_EQ(internal::kUringPollAdd, IORING_OP_POLL_ADD);
   EXPECT_EQ(internal::kUringAsyncCancel, IORING_OP_ASYNC_CANCEL);
+  EXPECT_EQ(internal::kUringFsync, IORING_OP_FSYNC);
+  EXPECT_EQ(internal::kUringOpenAt, IORING_OP_OPENAT);
+  EXPECT_EQ(internal::kUringClose, IORING_OP_CLOSE);
+  EXPECT_EQ(internal::kUringRead, IORING_OP_READ);
+  EXPECT_EQ(internal::kUringWrite, IORING_OP_WRITE);
+  EXPECT_EQ(internal::kUringAsync, IOSQE_ASYNC);
+  EXPECT_EQ(internal::kUringFsyncData, IORING_FSYNC_DATASYNC);
   EXPECT_EQ(internal::kUringCqSize, IORING_SETUP_CQSIZE);
   EXPECT_EQ(internal::kUringOffsetSqes, int64_t{IORING_OFF_SQES});
   EXPECT_EQ(internal::kUringEnterGetEvents, IORING_ENTER_GETEVENTS);
