@@ -30,6 +30,7 @@
 #include "coil/net/datagram.h"
 #include "coil/net/datagram_endpoint.h"
 #include "coil/net/debug_server.h"
+#include "coil/net/file.h"
 #include "coil/net/pipe.h"
 #include "coil/net/pipe_transports.h"
 #include "coil/net/protocol.h"

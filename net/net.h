@@ -27,6 +27,7 @@
 #include "coil/net/datagram.h"                   // IWYU pragma: export
 #include "coil/net/datagram_endpoint.h"          // IWYU pragma: export
 #include "coil/net/debug_server.h"               // IWYU pragma: export
+#include "coil/net/file.h"                       // IWYU pragma: export
 #include "coil/net/pipe.h"                       // IWYU pragma: export
 #include "coil/net/pipe_transports.h"            // IWYU pragma: export
 #include "coil/net/protocol.h"                   // IWYU pragma: export

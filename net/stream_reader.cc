@@ -13,15 +13,6 @@ using internal::FillAwaiter;
 using internal::ReadBuffer;
 using internal::StreamRef;
 
-std::string IncompleteText(size_t got, std::optional<size_t> expected) {
-  if (!expected.has_value()) {
-    return absl::StrCat("the connection ended after ", got,
-                        " bytes, before a separator; these are in partial()");
-  }
-  return absl::StrCat("the connection ended after ", got, " of ", *expected,
-                      " bytes; these are in partial()");
-}
-
 // Bytes that an operation has taken and not returned yet. Should it end in
 // between, by an error or a cancel, they go back.
 class Taken {
@@ -190,12 +181,6 @@ Co<std::string_view> PeekFurther(StreamRef core, size_t have) {
 }
 
 }  // namespace
-
-IncompleteReadError::IncompleteReadError(std::string partial,
-                                         std::optional<size_t> expected)
-    : std::runtime_error(IncompleteText(partial.size(), expected)),
-      partial_(std::move(partial)),
-      expected_(expected) {}
 
 Co<std::string> StreamReader::Read(ptrdiff_t n) const {
   if (n < 0) return ReadToEnd(Checked());

@@ -53,6 +53,7 @@
 
 #include "absl/types/span.h"
 #include "coil/loop/os_error.h"
+#include "coil/net/internal/incomplete_read.h"
 #include "coil/net/internal/read_awaiters.h"
 #include "coil/net/internal/stream_core.h"
 #include "coil/task/co.h"
@@ -61,20 +62,6 @@ namespace coil::net {
 
 // The limit of ReadLine() and ReadUntil() unless told otherwise: 64 KiB.
 inline constexpr size_t kDefaultLimit = size_t{64} << 10;
-
-// The connection ended before all that was asked for had come. asyncio: A137.
-class IncompleteReadError : public std::runtime_error {
- public:
-  // `expected` is nullopt where it is not a number of bytes (ReadUntil).
-  IncompleteReadError(std::string partial, std::optional<size_t> expected);
-  // What had come. It is not in the reader any more.
-  const std::string& partial() const noexcept { return partial_; }
-  std::optional<size_t> expected() const noexcept { return expected_; }
-
- private:
-  std::string partial_;
-  std::optional<size_t> expected_;
-};
 
 // No separator within the limit of the reader. asyncio: A138.
 class LimitOverrunError : public std::runtime_error {

@@ -131,7 +131,7 @@ auto Shortened(F real, A... args) {
   auto tuple = std::make_tuple(args...);
   if constexpr (kCall == Call::read || kCall == Call::write ||
                 kCall == Call::recv || kCall == Call::send ||
-                kCall == Call::pread) {
+                kCall == Call::pread || kCall == Call::pwrite) {
     std::get<2>(tuple) = std::min<size_t>(std::get<2>(tuple), 1);
   } else if constexpr (kCall == Call::readv || kCall == Call::writev ||
                        kCall == Call::pwritev2) {
@@ -411,8 +411,18 @@ std::vector<Fault> MakeFaults(Call call) {
                   {kInterrupted, kWouldBlock, kOneByte});
     case Call::pread:
       return With(Errors({EIO, ENOMEM}), {kInterrupted, kOneByte});
+    case Call::pwrite:
+      return With(Errors({EIO, ENOSPC, EDQUOT}), {kInterrupted, kOneByte});
     case Call::open:
       return Errors({EMFILE, ENFILE, ENOENT, EACCES});
+    case Call::open_file:
+      return With(Errors({EMFILE, ENFILE, ENOENT, EACCES}), {kInterrupted});
+    case Call::fstat:
+      return Errors({EIO, EOVERFLOW, ENOMEM});
+    case Call::ftruncate:
+    case Call::fsync:
+    case Call::fdatasync:
+      return With(Errors({EIO, ENOSPC, EDQUOT}), {kInterrupted});
     case Call::faccessat:
       return Errors({EACCES, ENOENT, EIO, ENOMEM});
     case Call::dup_above:

@@ -61,7 +61,13 @@
   X(getnameinfo) \
   X(pread) \
   X(pwritev2) \
+  X(pwrite) \
   X(open) \
+  X(open_file) \
+  X(fstat) \
+  X(ftruncate) \
+  X(fsync) \
+  X(fdatasync) \
   X(faccessat) \
   X(dup_above) \
   X(posix_spawn)

@@ -11,8 +11,10 @@
 
 #include "absl/time/time.h"
 #include "coil/loop/event_loop.h"
+#include "coil/loop/os_error.h"
 #include "coil/loop/thread_pool.h"
 #include "coil/net/addr_info.h"
+#include "coil/net/file.h"
 #include "coil/net/resolver.h"
 #include "coil/net/signal_set.h"
 #include "coil/net/subprocess.h"
@@ -22,6 +24,7 @@
 #include "coil/timers/sleep.h"
 #include "coil/timers/timeout.h"
 #include "tests/faults/fault_scenarios.h"
+#include "tests/net/file_testing.h"
 
 namespace coil_testing {
 namespace {
@@ -151,6 +154,31 @@ Co<void> KillChildren() {
         "how a child was ended");
 }
 
+// More than is read before the size is asked for.
+Co<void> Files() {
+  const FileFolder folder;
+  const std::string path = folder.Path("file");
+  const std::string data = Pattern(66'000);
+  const coil::net::File file = co_await coil::net::OpenFile(path, "w+");
+  co_await file.Write(data);
+  co_await file.Write(data);
+  co_await file.Sync();
+  co_await file.Truncate(data.size());
+  co_await file.SyncData();
+  const uint64_t size = co_await file.Size();
+  Check(size == data.size(), "the size of a file");
+  co_await file.Seek(0);
+  const std::string read = co_await file.ReadAll();
+  Check(read == data, "what was written to a file");
+  try {
+    co_await file.Close();
+  } catch (const coil::OsError& error) {
+    // It is closed, and what close() says is told.
+    Check(error.operation() == "close", "how a file fails that is closed");
+  }
+  Check(file.Descriptor() < 0, "that a file is closed");
+}
+
 }  // namespace
 
 std::vector<FaultScenario> SystemScenarios() {
@@ -164,6 +192,7 @@ std::vector<FaultScenario> SystemScenarios() {
       {"run a command", RunCommand},
       {"communicate", Communicate},
       {"kill children", KillChildren},
+      {"files", Files},
   };
 }
 
