@@ -193,9 +193,9 @@ TEST(PortForwardTest, PassesBytesAndEndsOn) {
 }
 
 TEST(BusyServerTest, PsShowsWhoWaitsForWhat) {
-  const std::string socket = testing::TempDir() + "busy.sock";
-  ServingProgram server({"examples/busy_server", socket});
-  ASSERT_EQ(server.Line(), socket);
+  ServingProgram server({"examples/busy_server"});
+  const std::string socket = server.Line();
+  ASSERT_NE(socket, "");
   // All have come in some time; how soon is not the matter.
   std::string table;
   while (table.find("table of 127.0.0.1:") == std::string::npos ||
