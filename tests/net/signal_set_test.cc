@@ -374,7 +374,9 @@ TEST_F(ReliabilityT41, EachKindIsSeenHoweverManyCome) {
         seen.insert(co_await signals.Next());
       }
     };
-    co_await AsStatus(WithTimeout(absl::Seconds(20), until_all_were_seen));
+    EXPECT_TRUE(
+        (co_await AsStatus(WithTimeout(absl::Seconds(20), until_all_were_seen)))
+            .ok());
     EXPECT_THAT(seen, testing::UnorderedElementsAreArray(kinds));
     ::waitpid(child, nullptr, 0);
   });
