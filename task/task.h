@@ -190,7 +190,7 @@ namespace coil {
 // Starts `co` as a task of the running loop. Throws std::runtime_error without
 // one; the coroutine is disposed of then. asyncio: A13.
 template <class T>
-[[gnu::always_inline]] inline Task<T> CreateTask(
+COIL_INLINE_SPAWN inline Task<T> CreateTask(
     Co<T> co, TaskOptions options = {},
     std::source_location created = std::source_location::current()) {
   internal::LoopCore* loop = internal::LoopCore::Current();
