@@ -69,6 +69,10 @@ def coil_cc_test(name, srcs, deps = [], copts = [], size = "small", main = True,
 
 _BUNDLE = "bundle="
 
+def _own_tags(rule):
+    """The tags of a member of a bundle, without those that make it one."""
+    return sorted([tag for tag in rule["tags"] if tag != "manual" and not tag.startswith(_BUNDLE)])
+
 def coil_test_bundles():
     """The bundles that the tests of this BUILD file name: one test each, which runs the cases of all its members. Called last.
 
@@ -81,13 +85,12 @@ def coil_test_bundles():
             if tag.startswith(_BUNDLE):
                 bundles.setdefault(tag[len(_BUNDLE):], []).append(rule)
     for name, members in bundles.items():
-        tags = [tag for tag in members[0]["tags"] if tag != "manual" and not tag.startswith(_BUNDLE)]
+        tags = _own_tags(members[0])
         srcs, deps = [], {}
         for member in members:
-            member_tags = [tag for tag in member["tags"] if tag != "manual" and not tag.startswith(_BUNDLE)]
-            if sorted(member_tags) != sorted(tags):
-                fail("%s: the tests of a bundle have the same tags, not %s and %s" % (name, tags, member_tags))
-            srcs += [src for src in member["srcs"]]
+            if _own_tags(member) != tags:
+                fail("%s: the tests of a bundle have the same tags, not %s and %s" % (name, tags, _own_tags(member)))
+            srcs += list(member["srcs"])
             deps.update([(dep, True) for dep in member["deps"]])
         native.genrule(
             name = name + "_source",
