@@ -31,6 +31,7 @@ using internal::HandleRef;
 using internal::HandleState;
 using internal::LoopCore;
 using internal::PostState;
+using internal::ReadyQueue;
 using internal::RepeatingState;
 using internal::TimerState;
 
@@ -224,7 +225,8 @@ Handle EventLoop::CallSoon(Callback f, Where where) {
   CheckCallable(f, "CallSoon");
   // What other threads posted before this goes before it.
   core_.DrainInbox();
-  auto* state = new HandleState(&core_, std::move(f), "CallSoon", where);
+  auto* state =
+      new internal::LocalState(&core_, std::move(f), "CallSoon", where);
   state->CountQueue();
   core_.Schedule(state);
   return Handle(state);
@@ -254,8 +256,7 @@ Handle EventLoop::CallSoonThreadSafe(Callback f, Where where) {
     CheckUsable("CallSoonThreadSafe");
   }
   CheckCallable(f, "CallSoonThreadSafe");
-  auto* state =
-      new PostState(&core_, std::move(f), "CallSoonThreadSafe", where);
+  PostState* const state = PostState::Make(std::move(f), where);
   Handle handle(state);
   state->CountQueue();
   if (!core_.remote_->inbox().PushToAwake(state)) {
@@ -501,7 +502,7 @@ bool EventLoop::Impl::ShutDownPool(ThreadPool& ending, absl::Duration timeout) {
   class Ended final : public internal::PostNode {
    public:
     explicit Ended(EventLoop& loop) : loop_(loop) {}
-    void Deliver() noexcept override {
+    void Deliver(ReadyQueue&) noexcept override {
       arrived = true;
       loop_.Stop();
     }

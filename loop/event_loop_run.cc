@@ -146,6 +146,7 @@ void EventLoop::Impl::Run() {
   }
   struct Restore {
     Impl& d;
+    LoopCore* const around;
     ~Restore() {
       d.stopping = false;
       // Only this thread can: the loop may go on in another one, or end.
@@ -153,14 +154,16 @@ void EventLoop::Impl::Run() {
       d.core.running_ = false;
       d.core.now_valid_ = false;
       LoopCore::t_current = nullptr;
+      internal::t_loop_around = around;
       if (d.probe != nullptr) {
         d.probe->thread.store(0, std::memory_order_release);
       }
       d.running.store(false, std::memory_order_release);
     }
-  } restore{*this};
+  } restore{*this, internal::t_loop_around};
   core.running_ = true;
   LoopCore::t_current = &core;
+  internal::t_loop_around = &core;
   // Each task and each callback brings its own.
   const internal::ContextScope context(nullptr);
   if (probe != nullptr) {

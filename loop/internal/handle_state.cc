@@ -13,22 +13,35 @@
 
 namespace coil::internal {
 
-void HandleState::Drop() noexcept {
+static_assert(sizeof(PostState) <= 64);
+
+namespace {
+
+// The post that runs in this thread.
+constinit thread_local const PostState* t_running_post = nullptr;
+
+}  // namespace
+
+void HandleState::DropFunction() noexcept {
   // Moved out first: the destructor of a capture may call back into this
   // handle.
   Function function = std::move(function_);
   function_ = nullptr;
-  ContextRef context = std::move(context_);
 }
 
-bool HandleState::Cancel() noexcept {
+void LocalState::Drop() noexcept {
+  const ContextRef context = std::move(context_);
+  DropFunction();
+}
+
+bool LocalState::Cancel() noexcept {
   if (state_.load(std::memory_order_relaxed) != kPending) return false;
   state_.store(kCancelled, std::memory_order_release);
   Drop();
   return true;
 }
 
-void HandleState::Invoke() {
+void HandleState::Invoke(LoopCore& core) {
   try {
     function_();
   } catch (const LeavesLoop&) {
@@ -36,25 +49,25 @@ void HandleState::Invoke() {
   } catch (const abi::__forced_unwind&) {
     throw;  // the thread is being cancelled; swallowing it would abort
   } catch (...) {
-    ReportException();
+    ReportException(core);
   }
 }
 
-void HandleState::ReportException() noexcept {
+void HandleState::ReportException(LoopCore& core) noexcept {
   try {
     ExceptionContext context("Exception in callback " + Describe());
     context.exception = std::current_exception();
     context.handle = Describe();
-    context.loop = &core_->loop();
-    core_->Report(context);
+    context.loop = &core.loop();
+    core.Report(context);
   } catch (...) {
     WriteDiagnostic("coil: exception in a callback, and no memory to say more");
   }
 }
 
-void HandleState::Run() {
+void LocalState::Run() {
   struct Release {
-    HandleState* state;
+    LocalState* state;
     ~Release() { state->Unref(); }
   } release{this};
   if (state_.load(std::memory_order_relaxed) != kPending) return;
@@ -63,13 +76,13 @@ void HandleState::Run() {
   const ContextRef context = std::move(context_);
   ContextScope scope(context.get());
   struct Finish {
-    HandleState* state;
+    LocalState* state;
     ~Finish() {
       state->state_.store(kDone, std::memory_order_release);
       state->Drop();
     }
   } finish{this};
-  Invoke();
+  Invoke(*core_);
 }
 
 void HandleState::Abandon() noexcept {
@@ -82,7 +95,7 @@ void HandleState::Abandon() noexcept {
 }
 
 std::string HandleState::Describe() const {
-  std::string text(what_);
+  std::string text(What());
   text += " at ";
   text += BaseName(where_.file_name());
   text += ":" + std::to_string(where_.line());
@@ -91,19 +104,27 @@ std::string HandleState::Describe() const {
 
 size_t HandleState::DescribeTo(char* buffer, size_t size) const noexcept {
   BoundedText text(buffer, size);
-  text.Put(what_);
+  text.Put(What());
   text.Put(" at ");
   text.PutPlace(where_);
   return text.size();
 }
 
 bool TimerState::Cancel() noexcept {
-  if (!HandleState::Cancel()) return false;
+  if (!LocalState::Cancel()) return false;
   if (Armed()) {
     core_->Disarm(this);
     Unref();  // the timer queue's; the caller has one of its own
   }
   return true;
+}
+
+PostState* PostState::Make(Function&& function, std::source_location where) {
+  ContextRef context = CaptureContext();
+  if (context.get() == nullptr) [[likely]] {
+    return new PostState(std::move(function), where);
+  }
+  return new PostInContext(std::move(function), where, std::move(context));
 }
 
 bool PostState::Cancel() noexcept {
@@ -116,34 +137,48 @@ bool PostState::Cancel() noexcept {
   }
   // Another thread that cancels may free what the callback uses: it waits until
   // the callback is over (asyncio 3.14). The loop's own thread is inside of it.
-  while (state == kRunning && LoopCore::Current() != core_) {
+  while (state == kRunning && t_running_post != this) {
     state_.wait(state, std::memory_order_acquire);
     state = state_.load(std::memory_order_acquire);
   }
   return false;
 }
 
-void PostState::Run() {
+void PostState::Run() { RunIn(nullptr); }
+
+void PostState::RunIn(ContextRef* held) {
   struct Release {
     PostState* state;
-    ~Release() { state->Unref(); }
-  } release{this};
+    const PostState* outer;
+    ~Release() {
+      t_running_post = outer;
+      state->Unref();
+    }
+  } release{this, t_running_post};
+  t_running_post = this;
   uint32_t expected = kPending;
   if (!state_.compare_exchange_strong(expected, kRunning,
                                       std::memory_order_acq_rel)) {
     return;
   }
-  const ContextRef context = std::move(context_);
+  ContextRef context;
+  if (held != nullptr) [[unlikely]]
+    context = std::move(*held);
   ContextScope scope(context.get());
   struct Finish {
     PostState* state;
     ~Finish() {
-      state->Drop();
+      state->DropFunction();
       state->state_.store(kDone, std::memory_order_release);
       state->state_.notify_all();
     }
   } finish{this};
-  Invoke();
+  Invoke(*t_loop_around);
+}
+
+void PostInContext::Drop() noexcept {
+  const ContextRef context = std::move(context_);
+  DropFunction();
 }
 
 void RepeatingState::Trigger() noexcept {
@@ -182,7 +217,7 @@ void RepeatingState::Run() {
       }
     }
   } finish{this};
-  Invoke();
+  Invoke(*core_);
 }
 
 void RepeatingState::Abandon() noexcept {

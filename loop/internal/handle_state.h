@@ -28,82 +28,102 @@
 
 namespace coil::internal {
 
+// What all kinds share: one cache line.
 class HandleState : public Runnable {
  public:
   using Function = absl::AnyInvocable<void()>;
 
-  // `what` is the name of the call that made it, a literal. One count is the
-  // caller's.
-  HandleState(LoopCore* core, Function function, const char* what,
-              std::source_location where, bool shared = false)
-      : function_(std::move(function)),
-        context_(CaptureContext()),
-        core_(core),
-        what_(what),
-        where_(where),
-        shared_(shared) {}
-
   // As it was made, with one count for the caller and one for a queue.
-  void CountQueue() noexcept { count_.store(2, std::memory_order_relaxed); }
+  void CountQueue() noexcept {
+    count_.store(count_.load(std::memory_order_relaxed) + 1,
+                 std::memory_order_relaxed);
+  }
   void Ref() noexcept {
-    if (shared_) {
+    const uint32_t count = count_.load(std::memory_order_relaxed);
+    if (count >= kShared) {
       count_.fetch_add(1, std::memory_order_relaxed);
     } else {
-      count_.store(count_.load(std::memory_order_relaxed) + 1,
-                   std::memory_order_relaxed);
+      count_.store(count + 1, std::memory_order_relaxed);
     }
   }
   void Unref() noexcept {
-    uint32_t left = 0;
-    if (shared_) {
-      // Nobody can add to the last one meanwhile.
-      if (count_.load(std::memory_order_acquire) != 1) {
-        left = count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
-      }
-    } else {
+    uint32_t left = count_.load(std::memory_order_acquire) - 1;
+    if (left > kShared) {
+      left = count_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    } else if (left < kShared) {
       // Two locked instructions for each callback are a good part of its price.
-      left = count_.load(std::memory_order_relaxed) - 1;
       count_.store(left, std::memory_order_relaxed);
     }
-    if (left == 0) delete this;
+    // Of the last count of a shared one: nobody can add to it meanwhile.
+    if (left == 0 || left == kShared) delete this;
   }
 
   // Once it returns true, the callable is destroyed and will never run.
-  virtual bool Cancel() noexcept;
+  virtual bool Cancel() noexcept = 0;
   bool Cancelled() const noexcept {
     return state_.load(std::memory_order_acquire) == kCancelled;
   }
   // When it is or was due; the origin for what has no time.
   virtual LoopTime When() const noexcept { return LoopTime(); }
 
-  void Run() override;
   void Abandon() noexcept override;
   std::string Describe() const override;
   size_t DescribeTo(char* buffer, size_t size) const noexcept override;
 
  protected:
   enum State : uint32_t { kPending, kRunning, kDone, kCancelled };
+  // In the count of those that other threads refer to as well.
+  static constexpr uint32_t kShared = uint32_t{1} << 31;
 
+  // One count is the caller's.
+  HandleState(Function&& function, std::source_location where,
+              bool shared) noexcept
+      : function_(std::move(function)),
+        where_(where),
+        count_(shared ? kShared + 1 : 1) {}
   virtual ~HandleState() = default;
-  void Drop() noexcept;
-  // Calls the callable in its context and reports what it throws.
-  void Invoke();
-  void ReportException() noexcept;
+  // The name of the call that made it, a literal.
+  virtual const char* What() const noexcept = 0;
+  // Destroys the callable and what goes with it.
+  virtual void Drop() noexcept = 0;
+  // Calls the callable in its context and reports what it throws to `core`.
+  void Invoke(LoopCore& core);
+  void ReportException(LoopCore& core) noexcept;
+  void DropFunction() noexcept;
 
   Function function_;
+  std::source_location where_;
+  std::atomic<uint32_t> count_;
+  std::atomic<uint32_t> state_{kPending};
+};
+
+// Of CallSoon(), and the base of what belongs to the loop's thread alone.
+class LocalState : public HandleState {
+ public:
+  // `what` is the name of the call that made it, a literal.
+  LocalState(LoopCore* core, Function&& function, const char* what,
+             std::source_location where)
+      : HandleState(std::move(function), where, /*shared=*/false),
+        context_(CaptureContext()),
+        core_(core),
+        what_(what) {}
+
+  bool Cancel() noexcept override;
+  void Run() override;
+
+ protected:
+  const char* What() const noexcept override { return what_; }
+  void Drop() noexcept override;
+
   ContextRef context_;
   LoopCore* core_;
   const char* what_;
-  std::source_location where_;
-  std::atomic<uint32_t> count_{1};
-  std::atomic<uint32_t> state_{kPending};
-  const bool shared_;  // with other threads
 };
 
 // Of CallLater() and CallAt().
-class TimerState final : public HandleState, public TimerNode {
+class TimerState final : public LocalState, public TimerNode {
  public:
-  using HandleState::HandleState;
+  using LocalState::LocalState;
   bool Cancel() noexcept override;
   LoopTime When() const noexcept override { return TimerNode::When(); }
   // The timer's count passes to the ready queue.
@@ -111,25 +131,53 @@ class TimerState final : public HandleState, public TimerNode {
   void Abandon() noexcept override { HandleState::Abandon(); }
 };
 
-// Of CallSoonThreadSafe().
-class PostState final : public HandleState,
-                        public PostNode,
-                        public PostAllocated<PostState> {
+// The loop whose RunForever() is on the stack of this thread, or null; in the
+// child of a fork too, unlike LoopCore::Current().
+inline constinit thread_local LoopCore* t_loop_around = nullptr;
+
+// Of CallSoonThreadSafe(). One line that goes from core to core for each post:
+// what the loop's thread can look up is not in it.
+class PostState : public HandleState, public PostAllocated<PostState> {
  public:
-  PostState(LoopCore* core, Function function, const char* what,
-            std::source_location where)
-      : HandleState(core, std::move(function), what, where, true) {}
+  // In the context of this thread.
+  static PostState* Make(Function&& function, std::source_location where);
+
+  PostState(Function&& function, std::source_location where) noexcept
+      : HandleState(std::move(function), where, /*shared=*/true) {}
   bool Cancel() noexcept override;
   void Run() override;
-  void Deliver() noexcept override { core_->Schedule(this); }
-  void Abandon() noexcept override { HandleState::Abandon(); }
+
+ protected:
+  const char* What() const noexcept override { return "CallSoonThreadSafe"; }
+  void Drop() noexcept override { DropFunction(); }
+  // `held`, the context, is taken once the callable can be cancelled no more.
+  void RunIn(ContextRef* held);
+};
+
+// The same with a context, which most programs do not have.
+class PostInContext final : public PostState {
+ public:
+  PostInContext(Function&& function, std::source_location where,
+                ContextRef context) noexcept
+      : PostState(std::move(function), where), context_(std::move(context)) {}
+  void Run() override { RunIn(&context_); }
+
+  // Its memory does not go round.
+  static void* operator new(size_t size) { return ::operator new(size); }
+  static void operator delete(void* p) noexcept { ::operator delete(p); }
+
+ protected:
+  void Drop() noexcept override;
+
+ private:
+  ContextRef context_;
 };
 
 // A reader, a writer or a signal handler: runs whenever it is told to. It stays
 // in use until it is cancelled, and is queued at most once.
-class RepeatingState final : public HandleState {
+class RepeatingState final : public LocalState {
  public:
-  using HandleState::HandleState;
+  using LocalState::LocalState;
   void Trigger() noexcept;
   bool Cancel() noexcept override;
   void Run() override;

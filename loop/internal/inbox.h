@@ -24,6 +24,8 @@
 
 namespace coil::internal {
 
+class ReadyQueue;
+
 // Something that another thread hands to a loop.
 class PostNode {
  public:
@@ -31,8 +33,9 @@ class PostNode {
   PostNode(const PostNode&) = delete;
   PostNode& operator=(const PostNode&) = delete;
 
-  // On the loop's thread: schedules what was posted. The node may die here.
-  virtual void Deliver() noexcept = 0;
+  // On the loop's thread: schedules what was posted; `ready` is the loop's. The
+  // node may die here.
+  virtual void Deliver(ReadyQueue& ready) noexcept = 0;
   // The loop closed before delivery. The node may die here.
   virtual void Abandon() noexcept = 0;
 

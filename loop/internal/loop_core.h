@@ -209,7 +209,7 @@ class LoopCore {
   void DrainInbox() noexcept {
     for (PostNode* node = remote_->inbox().Drain(); node != nullptr;) {
       PostNode* next = node->next_post;  // the node may die
-      node->Deliver();
+      node->Deliver(ready_);
       node = next;
     }
   }

@@ -16,21 +16,26 @@
 #include <cstddef>
 #include <string>
 
+#include "coil/loop/internal/inbox.h"
+
 namespace coil::internal {
 
-// Something that the loop can run once for each time it is scheduled.
-class Runnable {
+// Something that the loop can run once for each time it is scheduled. The link
+// of posts is that of the ready queue too, so that what is posted takes one
+// cache line less; it is in one of the two at a time.
+class Runnable : public PostNode {
  public:
   Runnable() = default;
-  Runnable(const Runnable&) = delete;
-  Runnable& operator=(const Runnable&) = delete;
 
   // Runs one step. May throw only what must leave the loop (KeyboardInterrupt);
   // the loop stays consistent then.
   virtual void Run() = 0;
 
   // The loop is closing and will not run this: let go of what is held.
-  virtual void Abandon() noexcept = 0;
+  void Abandon() noexcept override = 0;
+
+  // What is posted becomes ready.
+  inline void Deliver(ReadyQueue& ready) noexcept override;
 
   // A name for reports of slow callbacks ("Task-3 at main.cc:12").
   virtual std::string Describe() const = 0;
@@ -53,14 +58,14 @@ class Runnable {
 
   // The word of the link is the derived class's while the node is not queued.
   // (No union: compilers take a store to one for a store to anything.)
-  void* IdleWord() const noexcept { return next_ready_; }
+  void* IdleWord() const noexcept { return next_post; }
   void SetIdleWord(void* word) noexcept {
-    next_ready_ = static_cast<Runnable*>(word);
+    next_post = static_cast<PostNode*>(word);
   }
 
  private:
   friend class ReadyQueue;
-  Runnable* next_ready_ = nullptr;
+  using PostNode::next_post;
 };
 
 class ReadyQueue {
@@ -68,17 +73,17 @@ class ReadyQueue {
   bool empty() const { return head_ == nullptr; }
 
   void Push(Runnable* node) noexcept {
-    node->next_ready_ = nullptr;
+    node->next_post = nullptr;
     *tail_ = node;
-    tail_ = &node->next_ready_;
+    tail_ = &node->next_post;
   }
 
   Runnable* Pop() noexcept { return empty() ? nullptr : PopFirst(); }
 
   // REQUIRES: it is not empty.
   Runnable* PopFirst() noexcept {
-    Runnable* const node = head_;
-    head_ = node->next_ready_;
+    Runnable* const node = First();
+    head_ = node->next_post;
     if (head_ == nullptr) {
       tail_ = &head_;
     } else {
@@ -91,13 +96,13 @@ class ReadyQueue {
   const void* Mark() const noexcept { return tail_; }
   // True if `node`, the first, is the last of the pass that ends at `mark`.
   static bool EndsPass(const Runnable* node, const void* mark) noexcept {
-    return static_cast<const void*>(&node->next_ready_) == mark;
+    return static_cast<const void*>(&node->next_post) == mark;
   }
-  Runnable* First() const noexcept { return head_; }
+  Runnable* First() const noexcept { return static_cast<Runnable*>(head_); }
   // How many there are, by counting.
   size_t CountSlowly() const noexcept {
     size_t count = 0;
-    for (Runnable* node = head_; node != nullptr; node = node->next_ready_) {
+    for (PostNode* node = head_; node != nullptr; node = node->next_post) {
       ++count;
     }
     return count;
@@ -130,8 +135,8 @@ class ReadyQueue {
 
    private:
     ReadyQueue& queue_;
-    Runnable* const head_;
-    Runnable** const tail_;
+    PostNode* const head_;
+    PostNode** const tail_;
   };
 
   ReadyQueue() = default;
@@ -141,14 +146,16 @@ class ReadyQueue {
  private:
   // The next step's node is fetched while this one's runs. Tasks and posts are
   // that large, and what a step needs is in both lines.
-  static void PrefetchTwoLines(const Runnable* node) noexcept {
+  static void PrefetchTwoLines(const PostNode* node) noexcept {
     __builtin_prefetch(node);
     __builtin_prefetch(reinterpret_cast<const char*>(node) + 64);
   }
 
-  Runnable* head_ = nullptr;
-  Runnable** tail_ = &head_;
+  PostNode* head_ = nullptr;  // all of them are Runnables
+  PostNode** tail_ = &head_;
 };
+
+inline void Runnable::Deliver(ReadyQueue& ready) noexcept { ready.Push(this); }
 
 }  // namespace coil::internal
 

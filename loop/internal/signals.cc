@@ -29,7 +29,7 @@ class LoopSignals::Post final : public PostNode {
     if (!remote_->Post(this)) queued_.store(false, std::memory_order_release);
   }
 
-  void Deliver() noexcept override {
+  void Deliver(ReadyQueue&) noexcept override {
     // First: a signal that comes during the dispatch announces itself again.
     queued_.store(false, std::memory_order_seq_cst);
     if (signals_ == nullptr) {

@@ -68,7 +68,9 @@ class ResolverJob : private ThreadPool::Job {
   class Post final : public coil::internal::PostNode {
    public:
     explicit Post(ResolverJob& job) : job_(job) {}
-    void Deliver() noexcept override { job_.Finish(); }
+    void Deliver(coil::internal::ReadyQueue&) noexcept override {
+      job_.Finish();
+    }
     void Abandon() noexcept override { job_.Unref(); }
 
    private:

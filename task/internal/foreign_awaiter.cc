@@ -50,7 +50,7 @@ namespace {
 class ForeignPost final : public PostNode {
  public:
   explicit ForeignPost(TaskCore* task) : task_(task) {}
-  void Deliver() noexcept override {
+  void Deliver(ReadyQueue&) noexcept override {
     task_->Wake();
     delete this;
   }

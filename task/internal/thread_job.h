@@ -81,7 +81,7 @@ class ThreadJob final : public ThreadPool::Job, public PoolAllocated {
   class Back final : public PostNode {
    public:
     explicit Back(ThreadJob* job) noexcept : job_(job) {}
-    void Deliver() noexcept override { job_->OnDelivered(); }
+    void Deliver(ReadyQueue&) noexcept override { job_->OnDelivered(); }
     void Abandon() noexcept override { job_->Unref(); }
 
    private:

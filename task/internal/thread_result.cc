@@ -19,7 +19,7 @@ class CancelPost final : public PostNode {
  public:
   explicit CancelPost(std::shared_ptr<ThreadResultBase> result)
       : result_(std::move(result)) {}
-  void Deliver() noexcept override {
+  void Deliver(ReadyQueue&) noexcept override {
     std::unique_ptr<CancelPost> self(this);
     result_->CancelTask();
   }
@@ -60,7 +60,7 @@ void ThreadWaiter::Send(std::shared_ptr<ThreadWaiter> self) noexcept {
   if (!remote->Post(this)) std::shared_ptr<ThreadWaiter>(std::move(self_));
 }
 
-void ThreadWaiter::Deliver() noexcept {
+void ThreadWaiter::Deliver(ReadyQueue&) noexcept {
   std::shared_ptr<ThreadWaiter> self = std::move(self_);
   if (awaiter_ != nullptr) notify_(awaiter_);
 }

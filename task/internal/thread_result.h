@@ -53,7 +53,7 @@ class ThreadWaiter final : public PostNode {
   void Send(std::shared_ptr<ThreadWaiter> self) noexcept;
 
  private:
-  void Deliver() noexcept override;
+  void Deliver(ReadyQueue&) noexcept override;
   void Abandon() noexcept override { self_.reset(); }
 
   std::shared_ptr<LoopRemote> remote_;
@@ -189,7 +189,7 @@ class ThreadStart final : public PostNode {
         context_(CaptureContext()) {}
 
  private:
-  void Deliver() noexcept override {
+  void Deliver(ReadyQueue&) noexcept override {
     std::unique_ptr<ThreadStart> self(this);
     LoopCore& loop = *result_->loop();
     ContextScope scope(context_.get());

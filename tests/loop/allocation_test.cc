@@ -34,7 +34,7 @@ class Timer final : public internal::TimerNode {
 
 class Post final : public internal::PostNode {
  public:
-  void Deliver() noexcept override { ++delivered; }
+  void Deliver(internal::ReadyQueue&) noexcept override { ++delivered; }
   void Abandon() noexcept override {}
   int delivered = 0;
 };

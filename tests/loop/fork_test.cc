@@ -88,6 +88,30 @@ TEST(ForkTest, NoLoopRunsInAChildThatWasForkedByACallback) {
   EXPECT_EQ(status, 0);
 }
 
+// The rest of the pass runs in the child as well.
+TEST(ForkTest, PostThatRunsInAForkedChildIsReportedToItsLoop) {
+  EventLoop loop;
+  pid_t pid = -1;
+  loop.SetExceptionHandler([&](const ExceptionContext& context) {
+    ::_exit(context.loop == &loop ? 0 : 1);
+  });
+  Handle handle;
+  loop.CallSoonThreadSafe([&] { pid = ::fork(); });
+  handle = loop.CallSoonThreadSafe([&] {
+    loop.Stop();
+    if (pid != 0) return;
+    handle.Cancel();  // it is running, and must not wait for itself
+    if (handle.Cancelled()) ::_exit(2);
+    throw std::runtime_error("in the child");
+  });
+  loop.RunForever();
+  if (pid == 0) ::_exit(3);
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(ForkTest, ChildThatReturnsIntoTheLoopLeavesItWithAnError) {
   EventLoop loop;
   pid_t pid = -1;

@@ -215,7 +215,7 @@ class CountedPost final : public internal::PostNode {
  public:
   CountedPost(int& delivered, int& abandoned)
       : delivered_(delivered), abandoned_(abandoned) {}
-  void Deliver() noexcept override { ++delivered_; }
+  void Deliver(internal::ReadyQueue&) noexcept override { ++delivered_; }
   void Abandon() noexcept override { ++abandoned_; }
 
  private:
@@ -282,7 +282,7 @@ TEST(LoopRemoteTest, PostsArriveWithinALongPass) {
 class StopPost final : public internal::PostNode {
  public:
   explicit StopPost(EventLoop& loop) : loop_(loop) {}
-  void Deliver() noexcept override { loop_.Stop(); }
+  void Deliver(internal::ReadyQueue&) noexcept override { loop_.Stop(); }
   void Abandon() noexcept override {}
 
  private:
