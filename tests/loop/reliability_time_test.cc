@@ -315,13 +315,12 @@ TEST(ReliabilityT42, InterruptedPollsLoseNothingAndFireNothingEarly) {
   g_interruptions = 0;
   EventLoop loop;
   Pipe pipe;
-  int events = 0;
+  size_t bytes = 0;
   int timers = 0;
   int early = 0;
-  loop.AddReader(pipe.read.get(), [&] {
-    pipe.Take();
-    ++events;
-  });
+  // Not how often: where the interrupted poll took longer than the timer does,
+  // two bytes are one event.
+  loop.AddReader(pipe.read.get(), [&] { bytes += pipe.Take().size(); });
   std::function<void()> next = [&] {
     pipe.Put();
     const LoopTime due = loop.Now() + absl::Microseconds(200);
@@ -338,7 +337,7 @@ TEST(ReliabilityT42, InterruptedPollsLoseNothingAndFireNothingEarly) {
   loop.RunForever();
   EXPECT_EQ(timers, 200);
   EXPECT_EQ(early, 0);
-  EXPECT_GE(events, 199);
+  EXPECT_GE(bytes, 199u);  // the poll for the last one may be interrupted
   EXPECT_GT(g_interruptions, 100);
 }
 
@@ -359,7 +358,8 @@ TEST(ReliabilityT42, StormOfSignalsDisturbsNeitherTimersNorDescriptors) {
     const LoopTime due = loop.Now() + absl::Microseconds(300);
     loop.CallAt(due, [&, due] {
       if (loop.Now() < due) ++early;
-      if (++timers == 200) {
+      // The storm may begin late.
+      if (++timers >= 200 && signals > 0) {
         loop.Stop();
       } else {
         next();
@@ -370,7 +370,7 @@ TEST(ReliabilityT42, StormOfSignalsDisturbsNeitherTimersNorDescriptors) {
   loop.RunForever();
   done = true;
   storm.join();
-  EXPECT_EQ(timers, 200);
+  EXPECT_GE(timers, 200);
   EXPECT_EQ(early, 0);
   EXPECT_GT(signals, 0);
 }
