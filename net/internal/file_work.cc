@@ -220,6 +220,11 @@ FileWork::Next FileWork::Take(int32_t result) noexcept {
       error_ = error;
       return Next::kNothing;
     }
+    // The descriptor is gone also if it says EINTR: as in Run().
+    if (error == EINTR && kind_ == Kind::kClose) {
+      closed_ = true;
+      return Next::kNothing;
+    }
     switch (error) {
       case EINTR:
         return Next::kMore;
