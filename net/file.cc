@@ -87,14 +87,18 @@ Co<size_t> Fill(FileCore& file, char* out, size_t size, int64_t offset) {
   work.bytes = out;
   work.size = size;
   work.offset = offset;
-  co_await FileAwaiter(work);
+  do {
+    co_await FileAwaiter(work);
+  } while (work.GoesOn());
   work.Check();
   co_return work.done();
 }
 
 Co<int64_t> AskSize(FileCore& file) {
   FileWork work(FileWork::Kind::kSize, file.path, file.fd);
-  co_await FileAwaiter(work);
+  do {
+    co_await FileAwaiter(work);
+  } while (work.GoesOn());
   work.Check();
   co_return work.file_size();
 }
@@ -235,7 +239,9 @@ Co<void> Do(CorePtr file, FileWork::Kind kind, size_t size) {
   const RwLock::WriteGuard turn = co_await file->line.AcquireWrite();
   FileWork work(kind, file->path, file->fd);
   work.size = size;
-  co_await FileAwaiter(work);
+  do {
+    co_await FileAwaiter(work);
+  } while (work.GoesOn());
   work.Check();
 }
 
@@ -442,7 +448,9 @@ Co<File> OpenFile(std::string path, FileOptions options) {
   FileWork work(FileWork::Kind::kOpen, core->path, -1);
   work.flags = options.flags();
   work.permissions = options.permissions();
-  co_await FileAwaiter(work);
+  do {
+    co_await FileAwaiter(work);
+  } while (work.GoesOn());
   work.Check();
   core->fd = work.TakeDescriptor();
   core->appends = work.facts().appends;

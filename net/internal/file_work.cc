@@ -90,6 +90,13 @@ void FileWork::Check() const {
   if (error_ != 0) throw OsError(error_, Verb(), path_);
 }
 
+bool FileWork::GoesOn() noexcept {
+  if (!Stopped() || opened_ >= 0) return false;
+  stop_.store(false, std::memory_order_relaxed);
+  error_ = 0;
+  return true;
+}
+
 // ---- on a thread
 
 void FileWork::Opened(int fd) noexcept {

@@ -85,6 +85,9 @@ class FileWork {
   }
   // Nobody wants the result any more.
   void RequestStop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+  // Somebody wants it all the same: the cancel was taken back. True if it has
+  // to go on, because it was asked to stop and may have been left half done.
+  bool GoesOn() noexcept;
 
   // ---- what came of it ----
   // Bytes that were read or written.

@@ -136,6 +136,24 @@ TEST_F(FileThreadTest, ACancelledReadKeepsItsBytesUntilTheThreadLetsGo) {
   });
 }
 
+// A third of what was asked for, so that there is something left to be done.
+TEST_F(FileThreadTest, ACancelThatIsTakenBackCutsNothingShort) {
+  shim_.table().pread = [](int fd, void* out, size_t size, off_t offset) {
+    WaitInside();
+    return kRealSocketCalls.pread(fd, out, size / 3 + 1, offset);
+  };
+  RunNet([&]() -> Co<void> {
+    const File file = Open(folder_.Make("file", "0123456789"), O_RDONLY);
+    Task<std::string> read = CreateTask(file.Read(10));
+    co_await Held();
+    EXPECT_TRUE(read.Cancel());
+    EXPECT_EQ(read.Uncancel(), 0);
+    LetGo();
+    EXPECT_EQ(co_await read, "0123456789");
+    EXPECT_EQ(file.Tell(), 10u);
+  });
+}
+
 TEST_F(FileThreadTest, ACancelledWriteIsFinishedAndThePositionIsBehindIt) {
   RunNet([&]() -> Co<void> {
     const std::string path = folder_.Make("file", "");
