@@ -26,6 +26,7 @@
 #include "coil/task/task.h"
 #include "coil/timers/sleep.h"
 #include "gtest/gtest.h"
+#include "tests/faults/processes.h"
 #include "tests/net/net_testing.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -104,43 +105,6 @@ class Trend {
   };
   std::vector<Sample> samples_;
 };
-
-// As many descriptors as the system lets this process have.
-long RaiseDescriptorLimit(long wanted) {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_max < static_cast<rlim_t>(wanted)) {
-    rlimit higher = {static_cast<rlim_t>(wanted), static_cast<rlim_t>(wanted)};
-    if (::setrlimit(RLIMIT_NOFILE, &higher) == 0) return wanted;
-  }
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<long>(limit.rlim_cur);
-}
-
-// Runs `main` in a process of its own, which has no loop yet. Ends with 0 if
-// nothing was thrown and no test failed there.
-pid_t InAnotherProcess(const std::function<Co<void>()>& main) {
-  std::fflush(stdout);
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  int status = 1;
-  try {
-    coil::Run(main);
-    status = testing::Test::HasFailure() ? 1 : 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "in the process of the clients: %s\n", error.what());
-  } catch (...) {
-  }
-  std::fflush(stdout);
-  ::_exit(status);
-}
-
-int StatusOf(pid_t child) {
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  return status;
-}
 
 Co<void> EchoBytes(StreamReader reader, StreamWriter writer) {
   try {
