@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -26,71 +27,91 @@ using coil_testing::Stall;
 
 constexpr absl::Duration kShort = absl::Milliseconds(1);
 
-// The report of a watchdog on `stuck`, which blocks until there is one.
-template <class F>
-StallReport ReportOf(F stuck) {
-  Runner runner;
-  Stall stall;
-  StallReport report;
-  Watchdog watchdog(runner.Loop(), {.threshold = kShort}, stall.Reporter());
-  auto main = [&]() -> Co<void> { co_await stuck(stall, report); };
-  runner.Run(main);
-  return report;
-}
+// A loop whose watchdog a test starts once the name of what will block it is
+// settled: on a busy machine each earlier step may be a stall, too.
+class WatchedRun {
+ public:
+  // Watches every step after the current one.
+  void Watch() {
+    watchdog_.emplace(runner_.Loop(), WatchdogOptions{.threshold = kShort},
+                      stall_.Reporter());
+  }
+  // Blocks the loop until there is a report.
+  void Block() { report_ = stall_.AwaitReport(); }
+
+  // The report on `stuck`, which calls Watch() and, in a later step, Block().
+  template <class F>
+  StallReport ReportOf(F stuck) {
+    auto main = [&]() -> Co<void> { co_await stuck(*this); };
+    runner_.Run(main);
+    watchdog_.reset();
+    return report_;
+  }
+
+ private:
+  Runner runner_;
+  Stall stall_;
+  StallReport report_;
+  std::optional<Watchdog> watchdog_;
+};
 
 TEST(TaskWatchdogTest, NamesATaskByItsNumberAndPlace) {
   int line = 0;
   std::string name;
-  const StallReport report =
-      ReportOf([&](Stall& stall, StallReport& out) -> Co<void> {
-        auto body = [&]() -> Co<void> {
-          out = stall.AwaitReport();
-          co_return;
-        };
-        line = std::source_location::current().line() + 1;
-        Task<void> task = CreateTask(body);
-        name = task.Name();
-        co_await task;
-      });
+  WatchedRun watched;
+  const StallReport report = watched.ReportOf([&](WatchedRun& run) -> Co<void> {
+    auto body = [&]() -> Co<void> {
+      run.Block();
+      co_return;
+    };
+    line = std::source_location::current().line() + 1;
+    Task<void> task = CreateTask(body);
+    name = task.Name();
+    run.Watch();
+    co_await task;
+  });
   EXPECT_EQ(report.what,
             name + " created at watchdog_test.cc:" + std::to_string(line));
 }
 
 TEST(TaskWatchdogTest, NamesATaskAsTheUserDid) {
-  const StallReport report =
-      ReportOf([](Stall& stall, StallReport& out) -> Co<void> {
-        auto body = [&]() -> Co<void> {
-          out = stall.AwaitReport();
-          co_return;
-        };
-        co_await CreateTask(body, {.name = "reader of the log"});
-      });
+  WatchedRun watched;
+  const StallReport report = watched.ReportOf([](WatchedRun& run) -> Co<void> {
+    auto body = [&]() -> Co<void> {
+      run.Block();
+      co_return;
+    };
+    run.Watch();
+    co_await CreateTask(body, {.name = "reader of the log"});
+  });
   EXPECT_EQ(report.what.find("reader of the log created at watchdog_test.cc:"),
             0u)
       << report.what;
 }
 
 TEST(TaskWatchdogTest, NamesTheTaskAndNotTheCoroutineThatItIsIn) {
-  auto child = [](Stall& stall, StallReport& out) -> Co<void> {
+  auto child = [](WatchedRun& run) -> Co<void> {
     co_await Yield();
-    out = stall.AwaitReport();
+    run.Block();
   };
-  const StallReport report =
-      ReportOf([&](Stall& stall, StallReport& out) -> Co<void> {
-        CurrentTask().SetName("parent");
-        co_await child(stall, out);
-      });
+  WatchedRun watched;
+  const StallReport report = watched.ReportOf([&](WatchedRun& run) -> Co<void> {
+    CurrentTask().SetName("parent");
+    run.Watch();
+    co_await child(run);
+  });
   EXPECT_EQ(report.what.find("parent created at "), 0u) << report.what;
 }
 
 TEST(TaskWatchdogTest, CutsOffANameThatIsTooLong) {
   const std::string name(1000, 'x');
-  const StallReport report =
-      ReportOf([&](Stall& stall, StallReport& out) -> Co<void> {
-        CurrentTask().SetName(name);
-        out = stall.AwaitReport();
-        co_return;
-      });
+  WatchedRun watched;
+  const StallReport report = watched.ReportOf([&](WatchedRun& run) -> Co<void> {
+    CurrentTask().SetName(name);
+    run.Watch();
+    co_await Yield();
+    run.Block();
+  });
   EXPECT_FALSE(report.what.empty());
   EXPECT_EQ(name.find(report.what), 0u) << report.what;
 }
