@@ -90,6 +90,9 @@ def coil_test_bundles():
         for member in members:
             if _own_tags(member) != tags:
                 fail("%s: the tests of a bundle have the same tags, not %s and %s" % (name, tags, _own_tags(member)))
+            for attribute in ["args", "data", "env"]:
+                if member.get(attribute):
+                    fail("%s: %s has %s of its own, so it cannot be in a bundle" % (name, member["name"], attribute))
             srcs += list(member["srcs"])
             deps.update([(dep, True) for dep in member["deps"]])
         native.genrule(

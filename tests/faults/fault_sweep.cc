@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
@@ -188,7 +189,8 @@ uint64_t FaultSweep::RunOnce(const FaultScenario& scenario,
   // one that is started.
   coil::net::internal::ReapOrphans();
   Base after;
-  for (int i = 0; i < 20000 && after.Exceeds(before); ++i) {
+  const absl::Time last = absl::Now() + absl::Seconds(10);
+  while (after.Exceeds(before) && absl::Now() < last) {
     std::this_thread::yield();
     coil::net::internal::ReapOrphans();
     after = Base();

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "coil/loop/diagnostics.h"
 #include "coil/loop/event_loop.h"
@@ -57,7 +58,8 @@ class NetTest : public testing::Test {
   void SetUp() override { before_ = OpenDescriptors(); }
   void TearDown() override {
     // The thread of a lookup lets go of its loop a moment after it has posted.
-    for (int i = 0; i < 10000 && OpenDescriptors() != before_; ++i) {
+    const absl::Time last = absl::Now() + absl::Seconds(10);
+    while (OpenDescriptors() != before_ && absl::Now() < last) {
       std::this_thread::yield();
     }
     EXPECT_EQ(OpenDescriptors(), before_);
