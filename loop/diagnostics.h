@@ -14,7 +14,7 @@
 // Threads: any. Calls of the sink never overlap; a message that the sink itself
 //   causes goes to stderr. The sink may replace itself.
 // Lifetime: the sink is kept until it is replaced, at the end of the process
-// too.
+//   too.
 //
 // asyncio: the logger "asyncio" (A185).
 

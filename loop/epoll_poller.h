@@ -14,8 +14,7 @@
 //   }
 //
 // Ordering: events of one Poll() in the order of the kernel, at most 256 at
-// once;
-//   the rest comes with the next.
+//   once; the rest comes with the next.
 // Cancellation: Remove() also silences an event that is part of the batch being
 //   delivered, and one of an earlier owner of the same descriptor number: each
 //   registration has a generation.

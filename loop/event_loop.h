@@ -20,9 +20,8 @@
 //   CallSoonThreadSafe(), IsRunning() and the exception to the rule, Stop(),
 //   which is posted by CallSoonThreadSafe([&] { loop.Stop(); }).
 // Lifetime: a loop outlives the tasks, handles and sockets that are bound to
-// it;
-//   using them afterwards throws std::runtime_error. Close() before the end of
-//   main, or let the destructor do it.
+//   it; using them afterwards throws std::runtime_error. Close() before the end
+//   of main, or let the destructor do it.
 
 #ifndef COIL_LOOP_EVENT_LOOP_H_
 #define COIL_LOOP_EVENT_LOOP_H_

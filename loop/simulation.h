@@ -15,14 +15,12 @@
 //   }
 //
 // Ordering: seed 0 keeps the FIFO of a real run. Any other seed permutes, in
-// each
-//   pass, the ready tasks among their places; plain callbacks keep theirs,
+//   each pass, the ready tasks among their places; plain callbacks keep theirs,
 //   since asyncio promises their order.
 // Cancellation: unchanged.
 // Threads: work of a thread pool is waited for in real time; virtual time
-// stands
-//   still meanwhile. Descriptors from the real world are polled before time
-//   moves, but a run that waits for them is not repeatable.
+//   stands still meanwhile. Descriptors from the real world are polled before
+//   time moves, but a run that waits for them is not repeatable.
 // Lifetime: read by the constructor of the loop, not kept.
 //
 // A simulated loop on which nothing can ever happen again (nothing ready, no

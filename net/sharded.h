@@ -23,11 +23,9 @@
 // Ordering: shard 0 is in the thread of the caller. All loops are there before
 //   the first coroutine starts, and are closed after the last has ended.
 // Cancellation: an error in one shard cancels the others; so does Ctrl-C, as
-// the
-//   options say.
+//   the options say.
 // Threads: the factory is called in the thread of each shard, perhaps in
-// several
-//   at once.
+//   several at once.
 // Lifetime: returns when all shards have ended and their threads are joined.
 //
 // To make another loop do something: RunCoroutineThreadSafe(co, shard.Loop(2)),

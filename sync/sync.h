@@ -14,8 +14,7 @@
 //   granted meanwhile goes to the next in line.
 // Threads: the loop's thread only.
 // Lifetime: neither copied nor moved; if one is destroyed while tasks wait,
-// each
-//   of them gets std::runtime_error. Waiting allocates nothing.
+//   each of them gets std::runtime_error. Waiting allocates nothing.
 
 #ifndef COIL_SYNC_SYNC_H_
 #define COIL_SYNC_SYNC_H_

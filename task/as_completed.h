@@ -17,16 +17,13 @@
 // are handled together.
 //
 // Ordering: the order of completion; what is done when the range is made comes
-// first,
-//   in the order of the arguments. Each task comes once, also if it was given
-//   twice. Several callers of Next() are served first come, first served.
+//   first, in the order of the arguments. Each task comes once, also if it was
+//   given twice. Several callers of Next() are served first come, first served.
 // Cancellation: a cancelled Next() has taken nothing: the task is given to the
-// next
-//   caller. Neither leaving the loop nor the timeout cancels a task.
+//   next caller. Neither leaving the loop nor the timeout cancels a task.
 // Threads: the loop's thread only.
 // Lifetime: the range holds the handles that it has not given out. A range that
-// is
-//   destroyed lets go of its tasks, which run on; a Next() that waits in
+//   is destroyed lets go of its tasks, which run on; a Next() that waits in
 //   another task throws std::runtime_error then.
 //
 // asyncio: as_completed (A76, A77); each task is one that was given, so that

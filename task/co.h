@@ -17,14 +17,13 @@
 //   that blocks, through every Co of the chain. A request is not delivered by
 //   an await that completes at once.
 // Threads: a Co that has not started may be moved to another thread. Once
-// started
-//   it belongs to the loop of its task.
+//   started it belongs to the loop of its task.
 // Lifetime: parameters are copied into the frame, references are not kept
-// alive:
-//   pass by value what must live until the end. The captures of a lambda that
-//   is a coroutine live in the lambda, not in the frame: give such a lambda to
-//   CreateTask() or Invoke(), which own it. A Co that is dropped without an
-//   await is reported. T may be a reference; it has an alignment of at most 16.
+//   alive: pass by value what must live until the end. The captures of a lambda
+//   that is a coroutine live in the lambda, not in the frame: give such a
+//   lambda to CreateTask() or Invoke(), which own it. A Co that is dropped
+//   without an await is reported. T may be a reference; it has an alignment of
+//   at most 16.
 //
 // asyncio: coroutine object (A11), awaitables (A12).
 

@@ -17,8 +17,7 @@
 //
 // Ordering: an ExceptionGroup keeps its errors in the order in which they came.
 // Cancellation: CancelledError is how a cancellation arrives: catch it to clean
-// up,
-//   then rethrow it. Whoever swallows it keeps the task running.
+//   up, then rethrow it. Whoever swallows it keeps the task running.
 // Threads: values; an ExceptionGroup shares its errors by counted pointers.
 // Lifetime: an error owns its text.
 

@@ -11,13 +11,11 @@
 //   }
 //
 // Ordering: those who await it, and its done-callbacks, are scheduled in the
-// order
-//   in which they came; nothing runs inside SetResult().
+//   order in which they came; nothing runs inside SetResult().
 // Cancellation: a task that is cancelled while it awaits a future cancels the
 //   future, as in asyncio; await Shield(future) to prevent that.
 // Threads: the loop's thread only; it is bound to the loop that runs where it
-// is
-//   made. From another thread: loop.CallSoonThreadSafe([f] { f.SetResult(1);
+//   is made. From another thread: loop.CallSoonThreadSafe([f] { f.SetResult(1);
 //   }).
 // Lifetime: counted. An error that nobody has read is reported when it dies.
 //

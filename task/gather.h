@@ -20,24 +20,21 @@
 // Race() where the first result ends it.
 //
 // Ordering: the tasks start in the order of the arguments, on the next pass of
-// the
-//   loop; the results are in that order too. What is done already is taken
+//   the loop; the results are in that order too. What is done already is taken
 //   without giving way. The first error in time is thrown at once, the same
 //   object; of several that are there from the start, the first argument's. The
 //   others keep running, and errors that they have later count as retrieved.
 // Cancellation: a cancel of the awaiting task is passed on to every part that
-// is
-//   not done (each time, if there are several), Gather() waits until they have
-//   all ended, and throws CancelledError whatever became of them;
+//   is not done (each time, if there are several), Gather() waits until they
+//   have all ended, and throws CancelledError whatever became of them;
 //   GatherSettled() too. Results are dropped then. Once an error has ended a
 //   Gather(), a cancel does not reach the others any more. A part that somebody
 //   else cancels is an error like any other: CancelledError is thrown, the
 //   awaiting task is not cancelled.
 // Threads: the loop's thread only.
 // Lifetime: the handles are kept until the end. A result is moved out where
-// nobody
-//   else has a handle to its task, copied otherwise; one that cannot be copied
-//   is moved, and reading it elsewhere throws InvalidStateError.
+//   nobody else has a handle to its task, copied otherwise; one that cannot be
+//   copied is moved, and reading it elsewhere throws InvalidStateError.
 //
 // The same task twice is awaited once, and its result is there twice. Nothing
 // at all gives an empty result. Throws std::runtime_error, before anything is

@@ -18,9 +18,8 @@
 // Cancellation: passes through.
 // Threads: as Co<T>.
 // Lifetime: `f` and the arguments are moved or copied into the frame and
-// destroyed
-//   with it. Name a lambda that has captures first: g++ 12 destroys a temporary
-//   of a type that is not trivially destructible twice.
+//   destroyed with it. Name a lambda that has captures first: g++ 12 destroys a
+//   temporary of a type that is not trivially destructible twice.
 
 #ifndef COIL_TASK_INVOKE_H_
 #define COIL_TASK_INVOKE_H_

@@ -27,10 +27,9 @@
 // dropped. A Task or Future keeps its result for those who hold a handle.
 //
 // Ordering: the arguments start in their order, on the next pass of the loop;
-// if the
-//   first one completes in its first step, the others never begin. Of several
-//   that are done before the await, the first argument wins. Race() returns
-//   once all losers have ended.
+//   if the first one completes in its first step, the others never begin. Of
+//   several that are done before the await, the first argument wins. Race()
+//   returns once all losers have ended.
 // Cancellation: a cancel of the awaiting task is passed on to all that have not
 //   ended; they are waited for, then CancelledError is thrown, and nothing was
 //   received. If there is a winner already and only losers are waited for, the
@@ -39,9 +38,9 @@
 //   cancelled throws CancelledError, though the awaiting task is not cancelled.
 // Threads: the loop's thread only.
 // Lifetime: the error of the winner is thrown, the same object. The error of a
-// loser
-//   is not: it is reported as one that nobody has retrieved, unless a holder of
-//   a handle reads it. A winner's value is moved or copied as Gather() does it.
+//   loser is not: it is reported as one that nobody has retrieved, unless a
+//   holder of a handle reads it. A winner's value is moved or copied as
+//   Gather() does it.
 //
 // Throws std::runtime_error, before anything is started, for an empty or
 // awaited Co, an empty handle, the awaiting task itself, and for a handle of

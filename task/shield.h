@@ -14,18 +14,16 @@
 //   }
 //
 // Ordering: Shield() of a coroutine starts it as a task when it is awaited, on
-// the
-//   next pass of the loop. What is done already is returned without giving way.
+//   the next pass of the loop. What is done already is returned without giving
+//   way.
 // Cancellation: a cancel of the awaiting task is thrown at once by both; what
-// is
-//   waited for goes on. If somebody else cancels what Shield() awaits,
+//   is waited for goes on. If somebody else cancels what Shield() awaits,
 //   CancelledError is thrown, and the awaiting task is not cancelled. A request
 //   to cancel that CancelAndWait() has made stands, also if its own wait is
 //   cancelled: WithTimeout(d, CancelAndWait(task)) gives up after d.
 // Threads: the loop's thread only.
 // Lifetime: the loop owns a running task: one that is shielded goes on without
-// a
-//   handle. If its caller was cancelled and it fails, its error is reported
+//   a handle. If its caller was cancelled and it fails, its error is reported
 //   once, as one that was never retrieved, unless a holder of a handle reads
 //   it.
 //

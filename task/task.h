@@ -16,15 +16,14 @@
 //   order of the CreateTask() calls; those who await it resume in the order in
 //   which they began, on the pass after it is done.
 // Cancellation: Cancel() asks; CancelledError is thrown from the await at which
-// the
-//   task is suspended, or from its next await that blocks. A task that awaits a
-//   task passes the request on. Before the first step, the body never runs.
+//   the task is suspended, or from its next await that blocks. A task that
+//   awaits a task passes the request on. Before the first step, the body never
+//   runs.
 // Threads: the loop's thread only. From another thread use
 //   loop.CallSoonThreadSafe([task] { task.Cancel(); }) or
 //   RunCoroutineThreadSafe().
 // Lifetime: handles are counted. An error that nobody has read when the last
-// handle
-//   goes away is reported to the loop's exception handler.
+//   handle goes away is reported to the loop's exception handler.
 //
 // asyncio: Task (A13-A36), create_task (A13), current_task (A35), all_tasks
 // (A36).

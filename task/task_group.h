@@ -17,23 +17,21 @@
 //   }
 //
 // Ordering: the errors are in the order of time, that of the body last. A
-// failure is
-//   handled on the turn of the loop after it, never inside CreateTask().
+//   failure is handled on the turn of the loop after it, never inside
+//   CreateTask().
 // Cancellation: an error of a task, or of the body, cancels all other tasks,
-// and the
-//   body; CancelledError of a task by itself does not. A cancel from outside,
-//   in the body or while the group waits for its tasks, cancels the tasks; the
-//   group waits until all have ended, however often it is cancelled, and
-//   CancelledError is thrown. If there are errors they are thrown instead, and
-//   the cancel is delivered by the next await that blocks. What the group
+//   and the body; CancelledError of a task by itself does not. A cancel from
+//   outside, in the body or while the group waits for its tasks, cancels the
+//   tasks; the group waits until all have ended, however often it is cancelled,
+//   and CancelledError is thrown. If there are errors they are thrown instead,
+//   and the cancel is delivered by the next await that blocks. What the group
 //   itself does to the body with Cancel() is taken back when it ends:
 //   CurrentTask().Cancelling() is as before, unless somebody else has cancelled
 //   meanwhile.
 // Threads: the loop's thread only.
 // Lifetime: an lvalue body is referred to, an rvalue is kept in the frame. The
-// group
-//   lives as long as WithTaskGroup() runs: a reference to it may be given to
-//   its tasks and to nobody else. It can be neither copied nor moved.
+//   group lives as long as WithTaskGroup() runs: a reference to it may be given
+//   to its tasks and to nobody else. It can be neither copied nor moved.
 //
 // Errors are always grouped, also a single one; only KeyboardInterrupt is
 // thrown as it is, and the errors that it displaces are reported.

@@ -17,15 +17,13 @@
 // Race() to keep the first and cancel the others.
 //
 // Ordering: `done` and `pending` are in the order of the arguments, each task
-// once.
-//   They are as of the moment at which Wait() returns, so that with
+//   once. They are as of the moment at which Wait() returns, so that with
 //   kFirstCompleted more than one may be done. If the condition holds from the
 //   start, Wait() returns without giving way.
 // Cancellation: thrown at once; the tasks are left alone.
 // Threads: the loop's thread only.
 // Lifetime: the handles that were given come back in the result. Errors do not
-// count
-//   as retrieved.
+//   count as retrieved.
 //
 // asyncio: wait (A71-A74).
 

@@ -46,7 +46,7 @@ class ForeignResume {
 // coil's.
 //
 // Cancellation: such an operation cannot be cancelled: the request is delivered
-// once the operation has ended, and its result is dropped.
+//   once the operation has ended, and its result is dropped.
 // Threads: it may be resumed on any thread, once.
 // Lifetime: whoever has the handle resumes it also after the loop was closed:
 //   nothing happens then, but what it refers to is freed.

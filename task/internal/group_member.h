@@ -5,8 +5,7 @@
 //
 // Threads: the loop's thread only.
 // Lifetime: part of the task's core. The group lets go of it when the group
-// dies, and
-//   the task when it is done.
+//   dies, and the task when it is done.
 
 #ifndef COIL_TASK_INTERNAL_GROUP_MEMBER_H_
 #define COIL_TASK_INTERNAL_GROUP_MEMBER_H_

@@ -12,8 +12,7 @@
 // Ordering: a part that is done tells the join inside its completion; the task
 //   goes on in the next pass.
 // Cancellation: a cancel of the waiting task is passed on to all parts that are
-// not
-//   done, in order, at once; the wait goes on until they have ended.
+//   not done, in order, at once; the wait goes on until they have ended.
 // Threads: the loop's thread only.
 // Lifetime: the parts are borrowed, the caller holds a handle to each of them.
 

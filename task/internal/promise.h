@@ -8,8 +8,7 @@
 //
 // Threads: the loop's thread only.
 // Lifetime: a frame belongs to its Co, then to the awaiter in its parent's
-// frame,
-//   or to its task.
+//   frame, or to its task.
 
 #ifndef COIL_TASK_INTERNAL_PROMISE_H_
 #define COIL_TASK_INTERNAL_PROMISE_H_

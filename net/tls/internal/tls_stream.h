@@ -15,7 +15,7 @@
 //
 // Threads: the loop's thread only.
 // Lifetime: owns the stream below; lets go of the loop when either of them
-// ends.
+//   ends.
 
 #ifndef COIL_NET_TLS_INTERNAL_TLS_STREAM_H_
 #define COIL_NET_TLS_INTERNAL_TLS_STREAM_H_
