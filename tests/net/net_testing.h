@@ -3,13 +3,11 @@
 #ifndef COIL_TESTS_NET_NET_TESTING_H_
 #define COIL_TESTS_NET_NET_TESTING_H_
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
