@@ -8,6 +8,8 @@ namespace coil::internal {
 
 // In a coroutine, g++ gives the name of the function that it was split into:
 //   void ns::{anonymous}::F<int>(ns::{anonymous}::F<int>(int)::_Z...Frame*)
+// or, for an await in a lambda whose result has a destructor, only
+//   ns::{anonymous}::F(int)::<lambda(int)>
 // and clang that of the source, with its template arguments behind it:
 //   Co<void> ns::(anonymous namespace)::F(T) [T = int]
 
@@ -40,11 +42,12 @@ std::string ShortFunctionName(const char* function) {
     const size_t bracket = text.find(" [");
     if (bracket != std::string_view::npos) text = text.substr(0, bracket);
   }
+  const bool lambda = text.ends_with(")>");  // of g++, without parameters
   const size_t close = text.rfind(')');
   if (close == std::string_view::npos) return std::string(text);
   const size_t open = OpenBracket(text, close);
   if (open == std::string_view::npos || open == 0) return std::string(text);
-  text = text.substr(0, open);
+  if (!lambda) text = text.substr(0, open);
   // The result's type ends at the last space outside of all brackets.
   int depth = 0;
   for (size_t i = text.size(); i-- > 0;) {

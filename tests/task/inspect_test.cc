@@ -267,6 +267,8 @@ TEST(FunctionNameTest, OfBothCompilers) {
   EXPECT_EQ(ShortFunctionName("void main()::<lambda(int)>::operator()(main()::"
                               "<lambda(int)>::_ZZ4main.Frame*)"),
             "main()::<lambda>");
+  EXPECT_EQ(ShortFunctionName("a::{anonymous}::F(int)::<lambda(int, a::S)>"),
+            "a::F(int)::<lambda>");
   EXPECT_EQ(ShortFunctionName("auto main()::(anonymous class)::operator()(auto)"
                               " const [x:auto = int]"),
             "main()::<lambda>");
