@@ -190,6 +190,12 @@ Co<std::string> StreamReader::Read(ptrdiff_t n) const {
 Co<std::string> StreamReader::ReadAll() const { return ReadToEnd(Checked()); }
 
 Co<std::string> StreamReader::ReadExactly(size_t n) const {
+  // What a negative int becomes.
+  if (n > size_t{std::numeric_limits<ptrdiff_t>::max()}) {
+    throw std::invalid_argument(
+        absl::StrCat("StreamReader::ReadExactly: the number of bytes is ",
+                     static_cast<ptrdiff_t>(n), "; it is at least 0"));
+  }
   return ReadCounted(Checked(), n);
 }
 

@@ -92,7 +92,8 @@ class StreamReader {
   // Everything up to the end. asyncio: read(-1) (A282).
   [[nodiscard("co_await it")]] Co<std::string> ReadAll() const;
   // Exactly `n` bytes; `n` may be above the limit. Throws IncompleteReadError
-  // if the connection ends before. asyncio: A284.
+  // if the connection ends before, std::invalid_argument for a negative number.
+  // asyncio: A284.
   [[nodiscard("co_await it")]] Co<std::string> ReadExactly(size_t n) const;
 
   // A line with its "\n"; the last one may lack it; empty at the end. Throws

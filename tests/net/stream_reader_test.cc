@@ -168,6 +168,22 @@ TEST_F(StreamReaderTest, ReadExactlyOfNothingIsEmpty) {
   });
 }
 
+TEST_F(StreamReaderTest, ReadExactlyRefusesANegativeNumber) {
+  RunNet([]() -> Co<void> {
+    Connection c;
+    const int missing = 3 - 8;
+    try {
+      (void)c.reader.ReadExactly(missing);
+      ADD_FAILURE() << "it was accepted";
+    } catch (const std::invalid_argument& e) {
+      EXPECT_STREQ(e.what(),
+                   "StreamReader::ReadExactly: the number of bytes is -5; it "
+                   "is at least 0");
+    }
+    co_return;
+  });
+}
+
 TEST_F(StreamReaderTest, ReadExactlySaysWhatWasMissing) {
   RunNet([]() -> Co<void> {
     Connection c;
