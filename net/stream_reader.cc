@@ -203,7 +203,7 @@ Co<std::string> StreamReader::ReadLine() const {
   return ReadOneLine(Checked());
 }
 
-Co<std::string> StreamReader::ReadUntil(
+Co<std::string> StreamReader::ReadUntilAny(
     std::vector<std::string> separators) const {
   if (separators.empty()) {
     throw std::invalid_argument(

@@ -75,6 +75,22 @@ class LimitOverrunError : public std::runtime_error {
   size_t consumed_;
 };
 
+namespace internal {
+
+// What the braces in ReadUntil({"a", "b"}) make. A std::vector would be made
+// from an array, which g++ 12 cannot keep in a co_await expression.
+struct SeparatorList {
+  template <class... S>
+    requires(std::is_constructible_v<std::string, S> && ...)
+  SeparatorList(S... separators) {  // NOLINT: that is what it is for
+    list.reserve(sizeof...(S));
+    (list.emplace_back(std::move(separators)), ...);
+  }
+  std::vector<std::string> list;
+};
+
+}  // namespace internal
+
 class StreamReader {
  public:
   // Of no connection; reading throws std::runtime_error.
@@ -112,14 +128,21 @@ class StreamReader {
     std::vector<std::string> list;
     list.reserve(sizeof...(S));
     (list.emplace_back(std::move(separators)), ...);
-    return ReadUntil(std::move(list));
+    return ReadUntilAny(std::move(list));
   }
+  // ReadUntil({"\r\n", "\n"}), as Python's tuple.
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
-      std::vector<std::string> separators) const;
+      internal::SeparatorList separators) const {
+    return ReadUntilAny(std::move(separators.list));
+  }
+  template <std::same_as<std::vector<std::string>> V>
+  [[nodiscard("co_await it")]] Co<std::string> ReadUntil(V separators) const {
+    return ReadUntilAny(std::move(separators));
+  }
   template <std::same_as<std::vector<std::string_view>> V>
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
       const V& separators) const {
-    return ReadUntil(
+    return ReadUntilAny(
         std::vector<std::string>(separators.begin(), separators.end()));
   }
   // The next line as ReadLine() gives it, nothing at the end: the reader is a
@@ -156,6 +179,7 @@ class StreamReader {
   const internal::StreamRef& core() const { return core_; }
 
  private:
+  Co<std::string> ReadUntilAny(std::vector<std::string> separators) const;
   const internal::StreamRef& Checked() const {
     if (!core_) [[unlikely]]
       ThrowEmpty();

@@ -300,9 +300,16 @@ TEST_F(StreamReaderTest, OfSeveralSeparatorsTheFirstToEndWins) {
     EXPECT_EQ(co_await c.reader.ReadUntil("##;", "#"), "ef#");
     const std::vector<std::string> separators = {"x", "#;"};
     EXPECT_EQ(co_await c.reader.ReadUntil(separators), "#;");
-    c.peer.Send("g|h");
+    c.peer.Send("g|h--i++");
     const std::vector<std::string_view> views = {"-", "|"};
     EXPECT_EQ(co_await c.reader.ReadUntil(views), "g|");
+    // Braces make a list that has a constructor, of all that can stand in them.
+    const std::string dashes = "--";
+    // lint: allow braced-argument (this one is safe)
+    EXPECT_EQ(co_await c.reader.ReadUntil({dashes, "+"}), "h--");
+    // lint: allow braced-argument (this one is safe)
+    EXPECT_EQ(co_await c.reader.ReadUntil({std::string_view("++"), "=", "."}),
+              "i++");
   });
 }
 
@@ -376,6 +383,8 @@ TEST_F(StreamReaderTest, ReadUntilRefusesNoSeparator) {
                  std::invalid_argument);
     EXPECT_THROW((void)c.reader.ReadUntil(""), std::invalid_argument);
     EXPECT_THROW((void)c.reader.ReadUntil("a", ""), std::invalid_argument);
+    EXPECT_THROW((void)c.reader.ReadUntil({}), std::invalid_argument);
+    EXPECT_THROW((void)c.reader.ReadUntil({"a", ""}), std::invalid_argument);
     co_return;
   });
 }
