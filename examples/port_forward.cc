@@ -58,8 +58,7 @@ coil::Co<void> Main(int port, std::string host, int host_port) {
   auto serve = [host, host_port](StreamReader reader, StreamWriter writer) {
     return Serve(std::move(reader), std::move(writer), host, host_port);
   };
-  Server server =
-      co_await coil::net::StartServer(std::move(serve), "127.0.0.1", port);
+  Server server = co_await coil::net::StartServer(serve, "127.0.0.1", port);
   std::printf("forwarding port %d\n", server.Port());
   std::fflush(stdout);
   co_await server.ServeForever();

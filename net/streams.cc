@@ -292,23 +292,25 @@ Co<StreamPair> OpenUnixConnection(std::string path, ConnectOptions options) {
   co_return co_await OpenConnection(address, options);
 }
 
-Co<Server> StartServer(ConnectionHandler handler, std::string host, int port,
-                       ServerOptions options, std::source_location where) {
-  return ServeHosts(std::move(handler), std::vector<std::string>(1, host), port,
+Co<Server> StartServer(internal::CheckedHandler handler, std::string host,
+                       int port, ServerOptions options,
+                       std::source_location where) {
+  return ServeHosts(handler.Take(), std::vector<std::string>(1, host), port,
                     options, where);
 }
 
-Co<Server> StartServer(ConnectionHandler handler,
+Co<Server> StartServer(internal::CheckedHandler handler,
                        std::vector<std::string> hosts, int port,
                        ServerOptions options, std::source_location where) {
   if (hosts.empty()) {
     throw std::invalid_argument("StartServer: there is no host to listen at");
   }
-  return ServeHosts(std::move(handler), std::move(hosts), port, options, where);
+  return ServeHosts(handler.Take(), std::move(hosts), port, options, where);
 }
 
-Co<Server> StartServer(ConnectionHandler handler, std::vector<Socket> sockets,
-                       ServerOptions options, std::source_location where) {
+Co<Server> StartServer(internal::CheckedHandler handler,
+                       std::vector<Socket> sockets, ServerOptions options,
+                       std::source_location where) {
   CheckOptions(options);
   if (sockets.empty()) {
     throw std::invalid_argument("StartServer: there is no socket to listen at");
@@ -318,10 +320,10 @@ Co<Server> StartServer(ConnectionHandler handler, std::vector<Socket> sockets,
       throw std::invalid_argument("StartServer: not a stream socket");
     }
   }
-  co_return MakeServer(std::move(handler), std::move(sockets), options, where);
+  co_return MakeServer(handler.Take(), std::move(sockets), options, where);
 }
 
-Co<Server> StartUnixServer(ConnectionHandler handler, std::string path,
+Co<Server> StartUnixServer(internal::CheckedHandler handler, std::string path,
                            ServerOptions options, std::source_location where) {
   CheckOptions(options);
   if (options.reuse_port()) {
@@ -329,7 +331,7 @@ Co<Server> StartUnixServer(ConnectionHandler handler, std::string path,
         "StartUnixServer: ReusePort() is for IPv4 and IPv6");
   }
   const Address address = Address::Unix(path);
-  ServerRef state = NewState(std::move(handler), options, where);
+  ServerRef state = NewState(handler.Take(), options, where);
   internal::RemoveStaleSocket(address, SOCK_STREAM);
   Socket socket(AF_UNIX, SOCK_STREAM);
   socket.Bind(address);

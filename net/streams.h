@@ -40,6 +40,7 @@
 #include <memory>
 #include <source_location>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,7 @@
 #include "coil/net/stream_reader.h"
 #include "coil/net/stream_writer.h"
 #include "coil/task/co.h"
+#include "coil/task/internal/body.h"
 
 namespace coil::net {
 
@@ -87,9 +89,33 @@ struct StreamPair {
     std::string path, ConnectOptions options = ConnectOptions());
 
 // Called for each connection, as a task that owns what it is given. A lambda
-// with captures lives as long as the server and its connections.
+// with captures lives as long as the server and its connections; with g++ 12 it
+// needs a name if they have destructors, as a body of With().
 using ConnectionHandler =
     absl::AnyInvocable<Co<void>(StreamReader, StreamWriter)>;
+
+namespace internal {
+
+// A ConnectionHandler that is made of what g++ 12 keeps whole: not of a
+// temporary lambda with captures that have a destructor. What has a name is
+// passed by it, or moved as a ConnectionHandler.
+class CheckedHandler {
+ public:
+  template <class F>
+    requires std::is_constructible_v<ConnectionHandler, F>
+  CheckedHandler(F&& handler)  // NOLINT: any callable is a handler
+      : handler_(std::forward<F>(handler)) {
+    if constexpr (!std::is_same_v<F, ConnectionHandler>) {
+      coil::internal::CheckBody<F>();
+    }
+  }
+  ConnectionHandler Take() { return std::move(handler_); }
+
+ private:
+  ConnectionHandler handler_;
+};
+
+}  // namespace internal
 
 // Listens at `port` of every address of `host`; port 0 takes a free one, see
 // Server::Port(). An empty host is every interface, with a socket for IPv4 and
@@ -98,19 +124,19 @@ using ConnectionHandler =
 // where IPv6 is switched off, is left out if another one can be bound;
 // Server::Sockets() tells. asyncio: A280, A197.
 [[nodiscard("co_await it")]] Co<Server> StartServer(
-    ConnectionHandler handler, std::string host, int port,
+    internal::CheckedHandler handler, std::string host, int port,
     ServerOptions options = ServerOptions(),
     std::source_location where = std::source_location::current());
 // The same for several hosts, of which each address counts once. asyncio: A198.
 [[nodiscard("co_await it")]] Co<Server> StartServer(
-    ConnectionHandler handler, std::vector<std::string> hosts, int port,
+    internal::CheckedHandler handler, std::vector<std::string> hosts, int port,
     ServerOptions options = ServerOptions(),
     std::source_location where = std::source_location::current());
 // On sockets that are bound already, to IP addresses or to Unix paths. Throws
 // std::invalid_argument for none of them or one that is not a stream socket.
 // asyncio: A203.
 [[nodiscard("co_await it")]] Co<Server> StartServer(
-    ConnectionHandler handler, std::vector<Socket> sockets,
+    internal::CheckedHandler handler, std::vector<Socket> sockets,
     ServerOptions options = ServerOptions(),
     std::source_location where = std::source_location::current());
 
@@ -121,7 +147,7 @@ using ConnectionHandler =
 // std::invalid_argument for what cannot be a path. asyncio: A281, A209, which
 // takes the path from whoever listens there.
 [[nodiscard("co_await it")]] Co<Server> StartUnixServer(
-    ConnectionHandler handler, std::string path,
+    internal::CheckedHandler handler, std::string path,
     ServerOptions options = ServerOptions(),
     std::source_location where = std::source_location::current());
 

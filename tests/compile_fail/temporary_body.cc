@@ -5,8 +5,10 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
 #include "absl/time/time.h"
+#include "coil/net/streams.h"
 #include "coil/task/finally.h"
 #include "coil/task/task_group.h"
 #include "coil/task/to_thread.h"
@@ -38,8 +40,25 @@ coil::Co<void> Use(Manager& manager, std::string s) {
 #elif COMPILE_FAIL == 6
   co_await coil::WithTimeout(absl::Seconds(1),
                              [s]() -> coil::Co<void> { co_return; });
+#elif COMPILE_FAIL == 7
+  co_await coil::net::StartServer(
+      [s](coil::net::StreamReader, coil::net::StreamWriter) -> coil::Co<void> {
+        co_return;
+      },
+      "127.0.0.1", 0);
+#elif COMPILE_FAIL == 8
+  co_await coil::net::StartUnixServer(
+      [s](coil::net::StreamReader, coil::net::StreamWriter) -> coil::Co<void> {
+        co_return;
+      },
+      "@name");
 #endif
   auto named = [s]() -> coil::Co<void> { co_return; };
   co_await coil::With(manager, named);
   co_await coil::With(manager, [&s]() -> coil::Co<void> { co_return; });
+  auto serve = [s](coil::net::StreamReader,
+                   coil::net::StreamWriter) -> coil::Co<void> { co_return; };
+  co_await coil::net::StartServer(serve, "127.0.0.1", 0);
+  coil::net::ConnectionHandler handler = serve;
+  co_await coil::net::StartUnixServer(std::move(handler), "@name");
 }

@@ -65,8 +65,9 @@ TEST_F(ServerTest, TheHandlerMayBeALambdaWithCaptures) {
     auto greeting = std::make_shared<std::string>("a greeting that is long\n");
     std::weak_ptr<std::string> watched = greeting;
     {
-      auto handler = [greeting = std::move(greeting)](
-                         StreamReader, StreamWriter writer) -> Co<void> {
+      ConnectionHandler handler = [greeting = std::move(greeting)](
+                                      StreamReader,
+                                      StreamWriter writer) -> Co<void> {
         co_await Yield();
         co_await writer.Write(*greeting);
       };

@@ -63,7 +63,7 @@ class Pairs {
       co_return;
     };
     const SimulatedHostScope scope = network_.As("server");
-    server = co_await StartServer(std::move(hand_over), "10.0.0.1", 80);
+    server = co_await StartServer(hand_over, "10.0.0.1", 80);
   }
   // The client's end; the server's is `other`.
   Co<StreamPair> Connect() {
