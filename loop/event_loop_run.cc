@@ -17,6 +17,7 @@
 #include "coil/loop/internal/file_ring.h"
 #include "coil/loop/internal/fork_guard.h"
 #include "coil/loop/internal/loop_impl.h"
+#include "coil/loop/internal/stream_ring.h"
 
 namespace coil {
 
@@ -151,6 +152,7 @@ void EventLoop::Impl::Run() {
       d.stopping = false;
       // Only this thread can: the loop may go on in another one, or end.
       if (internal::FileRing* files = d.poller->Files()) files->FinishAll();
+      if (internal::StreamRing* s = d.poller->Streams()) s->StopAll();
       d.core.running_ = false;
       d.core.now_valid_ = false;
       LoopCore::t_current = nullptr;

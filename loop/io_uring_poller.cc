@@ -1,6 +1,5 @@
 #include "coil/loop/io_uring_poller.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -151,6 +150,15 @@ int Try(internal::IoUring& ring) noexcept {
   return error;
 }
 
+// Its own in the process, which pthread_self() is not: that of a thread which
+// has ended goes to the next one.
+uint64_t ThisThread() noexcept {
+  static constinit std::atomic<uint64_t> last{0};
+  static constinit thread_local uint64_t number = 0;
+  if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return number;
+}
+
 // What Try() has given; -1 if it was not asked, which is always so while a test
 // stands in for the kernel.
 constexpr int kUnknown = -1;
@@ -188,7 +196,10 @@ bool IoUringPoller::Available() noexcept {
   return error == 0;
 }
 
-IoUringPoller::IoUringPoller() : opener_(::pthread_self()) {
+IoUringPoller::IoUringPoller() : IoUringPoller(IoUringOptions()) {}
+
+IoUringPoller::IoUringPoller(const IoUringOptions& options)
+    : options_(options), opener_(ThisThread()) {
   internal::InstallForkGuard();
   fork_generation_ = internal::ForkGeneration();
   int error = Tried();
@@ -213,6 +224,8 @@ bool IoUringPoller::Forked() const noexcept {
 // is told again.
 void IoUringPoller::OpenAnew() {
   ring_.Close();
+  // There is none, unless StopAll() was left out.
+  if (streams_.Armed() > 0) streams_.LoseArmed();
   for (size_t fd = 0; fd < slots_.size(); ++fd) {
     slots_[fd].armed = false;
     if (slots_[fd].watch != nullptr) MarkDirty(static_cast<uint32_t>(fd));
@@ -220,7 +233,11 @@ void IoUringPoller::OpenAnew() {
   if (const int error = ring_.Open(kOperations, kCompletions)) {
     throw OsError(error, "io_uring_setup");
   }
-  opener_ = ::pthread_self();
+  opener_ = ThisThread();
+  if (streams_.IsOpen() && streams_.MoveTo(ring_) != 0) {
+    options_.streams = false;
+    streams_.Refuse();
+  }
 }
 
 // ---- what is watched
@@ -294,8 +311,14 @@ void IoUringPoller::Cancel(uint64_t poll) noexcept {
     sqe = ring_.NextOperation();
     if (sqe == nullptr) {
       // The kernel takes no more, and nobody would ask it again. With the ring
-      // it lets go of all files; the next Poll() makes another one.
-      ring_.Close();
+      // it lets go of all files; the next Poll() makes another one. But bytes
+      // would go with it as well.
+      if (streams_.Armed() == 0) {
+        ring_.Close();
+      } else if (!ring_.Retract(poll, kIgnored)) {
+        ring_.CancelNow(poll);
+        ring_.WaitOnly(0, nullptr);
+      }
       return;
     }
   }
@@ -311,7 +334,8 @@ void IoUringPoller::Flush() noexcept {
   int error;
   do {
     error = ring_.Enter(0, nullptr);
-  } while (error == EINTR);
+    if (error == EBADR && streams_.Armed() > 0) lost_ = true;
+  } while (error == EINTR || (error == EBADR && streams_.Armed() > 0));
   if (error == EEXIST || error == EBADR) {
     // This thread may not use it, or completions are lost. With the ring its
     // polls go; the next Poll() makes another one.
@@ -352,6 +376,11 @@ void IoUringPoller::HandOver() {
     }
     slot.dirty = false;
   }
+  while (ring_.IsOpen() && !streams_.HandOver(ring_, kIgnored)) {
+    const uint32_t before = ring_.Unsubmitted();
+    Flush();
+    if (ring_.IsOpen() && ring_.Unsubmitted() == before) break;
+  }
   dirty_.erase(dirty_.begin(), dirty_.begin() + static_cast<ptrdiff_t>(done));
 }
 
@@ -360,7 +389,9 @@ void IoUringPoller::HandOver() {
 
 // Null if whoever wanted it is gone.
 IoUringPoller::Slot* IoUringPoller::SlotOf(uint64_t user_data) noexcept {
-  if (user_data == kIgnored) return nullptr;
+  if (user_data == kIgnored || internal::UringStreams::Owns(user_data)) {
+    return nullptr;
+  }
   Slot& slot = slots_[static_cast<uint32_t>(user_data)];
   return slot.watch != nullptr &&
                  slot.generation == static_cast<uint32_t>(user_data >> 32)
@@ -371,6 +402,7 @@ IoUringPoller::Slot* IoUringPoller::SlotOf(uint64_t user_data) noexcept {
 void IoUringPoller::DiscardStale() noexcept {
   while (const internal::UringCqe* told = ring_.Front()) {
     if (SlotOf(told->user_data) != nullptr) return;
+    if (!TakeOfStreams(*told)) return;
     ring_.Pop();
   }
 }
@@ -382,7 +414,7 @@ void IoUringPoller::DiscardStale() noexcept {
 void IoUringPoller::Reap(bool before) noexcept {
   const size_t dirty = dirty_.size();
   while (const internal::UringCqe* told = ring_.Front()) {
-    if (batch_ == kBatch) break;
+    if (batch_ == kBatch || !TakeOfStreams(*told)) break;
     const uint64_t user_data = told->user_data;
     const int32_t result = told->result;
     const bool more = (told->flags & internal::kUringMore) != 0;
@@ -490,6 +522,7 @@ void IoUringPoller::Enter(absl::Duration timeout) {
       throw OsError(error, "io_uring_enter");
   }
   // What is there counts, the rest is asked again.
+  if (streams_.Armed() > 0 && error != EEXIST) return Recover();
   Reap(false);
   OpenAnew();
 }
@@ -497,9 +530,11 @@ void IoUringPoller::Enter(absl::Duration timeout) {
 int IoUringPoller::Poll(absl::Duration timeout) {
   // Not every kernel refuses another thread. But it finishes polls in the
   // thread that handed them over, which may have other things to do.
-  if (!ring_.IsOpen() || ::pthread_equal(opener_, ::pthread_self()) == 0) {
+  if (!ring_.IsOpen() || opener_ != ThisThread()) {
     OpenAnew();
   }
+  if (lost_) Recover();
+  streams_.CallBackIfShort();
   ReapAll(true);
   HandOver();
   if (!ring_.IsOpen()) {
@@ -507,16 +542,21 @@ int IoUringPoller::Poll(absl::Duration timeout) {
     HandOver();
   }
   if (!files_.Idle()) files_.Turn();
-  if (batch_ > 0 || files_.HasDone()) timeout = absl::ZeroDuration();
+  if (batch_ > 0 || files_.HasDone() || streams_.HasNews()) {
+    timeout = absl::ZeroDuration();
+  }
   // The kernel does not take everything now: not to be slept on.
-  if (!dirty_.empty() || files_.Stuck()) timeout = std::min(timeout, kPause);
+  if (!dirty_.empty() || files_.Stuck() || streams_.HasChanged()) {
+    timeout = std::min(timeout, kPause);
+  }
   if (timeout > absl::ZeroDuration() || ring_.Unsubmitted() > 0 ||
       ring_.HoldsBack()) {
     Enter(timeout);
     ReapAll(false);
     if (!files_.Idle()) files_.Turn();
   }
-  const int told = Deliver();
+  int told = Deliver();
+  if (streams_.HasNews()) told += streams_.Deliver();
   return files_.HasDone() ? told + DeliverFiles() : told;
 }
 
@@ -536,17 +576,17 @@ bool IoUringPoller::OpenFiles() noexcept {
   return true;
 }
 
-bool IoUringPoller::Begin(Operation& operation) noexcept {
+bool IoUringPoller::Begin(FileOperation& operation) noexcept {
   if (Forked() || (!files_.IsOpen() && !OpenFiles())) return false;
   CountOperations(1);
   return files_.Begin(operation);
 }
 
-void IoUringPoller::AskToStop(Operation& operation) noexcept {
+void IoUringPoller::AskToStop(FileOperation& operation) noexcept {
   if (!Forked()) files_.AskToStop(operation);
 }
 
-int32_t IoUringPoller::Abort(Operation& operation, bool ask) noexcept {
+int32_t IoUringPoller::Abort(FileOperation& operation, bool ask) noexcept {
   if (Forked()) return kForked;
   CountOperations(-1);
   return files_.Abort(operation, ask);
@@ -564,6 +604,110 @@ void IoUringPoller::FinishAll() noexcept {
     files_.WaitForOne();
     DeliverFiles();
   }
+}
+
+// ---- streams
+// ------------------------------------------------------------------
+
+bool IoUringPoller::TakeOfStreams(const internal::UringCqe& told) noexcept {
+  return told.user_data == kIgnored ||
+         !internal::UringStreams::Owns(told.user_data) || streams_.Take(told);
+}
+
+bool IoUringPoller::OpenStreams() noexcept {
+  if (!options_.streams) return false;
+  // Only the thread that has opened the ring may do this.
+  if (!ring_.IsOpen() || opener_ != ThisThread()) {
+    try {
+      OpenAnew();
+    } catch (const OsError&) {
+      return false;
+    }
+  }
+  const int error =
+      streams_.Open(ring_, options_.buffers, options_.buffer_size);
+  // What may pass is tried again.
+  if (error != 0 && error != ENOMEM) options_.streams = false;
+  return error == 0;
+}
+
+bool IoUringPoller::Attach(StreamOperation& operation, int fd) noexcept {
+  if (Forked() || (!streams_.IsOpen() && !OpenStreams())) return false;
+  // Of others a poller has more to say than a receive.
+  struct stat status{};
+  if (internal::UringSys().fstat(fd, &status) != 0 ||
+      !S_ISSOCK(status.st_mode) || !streams_.Attach(operation, fd)) {
+    return false;
+  }
+  CountOperations(1);
+  return true;
+}
+
+void IoUringPoller::Detach(StreamOperation& operation) noexcept {
+  if (!internal::UringStreams::Attached(operation)) return;
+  CountOperations(-1);
+  uint64_t user_data = 0;
+  const bool armed = streams_.Detach(operation, &user_data);
+  // As a poll, it holds its file.
+  if (armed && !Forked() && ring_.IsOpen()) Cancel(user_data);
+}
+
+void IoUringPoller::Start(StreamOperation& operation) noexcept {
+  streams_.Start(operation);
+}
+
+void IoUringPoller::Stop(StreamOperation& operation) noexcept {
+  streams_.Stop(operation);
+}
+
+void IoUringPoller::GiveBack(Chunk& chunk) noexcept {
+  streams_.GiveBack(chunk);
+}
+
+// All is being cancelled. Polls are armed again by the next Poll(), which tells
+// what is ready then.
+void IoUringPoller::ReapStopped() noexcept {
+  while (const internal::UringCqe* told = ring_.Front()) {
+    if (Slot* const slot = SlotOf(told->user_data)) {
+      if ((told->flags & internal::kUringMore) == 0) slot->armed = false;
+      MarkDirty(static_cast<uint32_t>(told->user_data));
+    } else if (!TakeOfStreams(*told)) {
+      streams_.Deliver();
+      continue;
+    }
+    ring_.Pop();
+  }
+  streams_.Deliver();
+}
+
+// By the ring's own thread, while the ring is whole: from outside nothing could
+// be saved.
+void IoUringPoller::StopAll() noexcept {
+  if (Forked()) return;
+  while (streams_.Armed() > 0 && ring_.IsOpen()) {
+    const uint32_t before = streams_.Armed();
+    const int error = ring_.Enter(0, nullptr);
+    if (error == EEXIST) return streams_.LoseArmed();  // nobody can help it
+    if (error == EBADR) lost_ = true;
+    // What is not with the kernel cannot be cancelled there.
+    if (ring_.Unsubmitted() == 0) ring_.CancelAll();
+    if (ring_.WaitOnly(0, nullptr) == EBADR) lost_ = true;
+    ReapStopped();
+    if (streams_.Armed() < before || ring_.HoldsBack()) continue;
+    if (lost_ && ring_.Unsubmitted() == 0) return streams_.LoseArmed();
+    constexpr internal::UringTimespec kMoment = {.seconds = 0,
+                                                 .nanoseconds = 1'000'000};
+    if (ring_.WaitOnly(1, &kMoment) == EBADR) lost_ = true;
+    ReapStopped();
+  }
+}
+
+// The kernel has lost completions. What is not lost counts.
+void IoUringPoller::Recover() {
+  StopAll();
+  Reap(false);
+  lost_ = false;
+  OpenAnew();
 }
 
 // ---- choice

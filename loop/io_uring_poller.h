@@ -39,7 +39,8 @@
 //   that the close() behind it closes.
 // Threads: the loop's thread only. It may move to another thread between two
 //   calls; the first call there makes the rings anew. What is removed there
-//   before is let go of a moment after Remove().
+//   before is let go of a moment after Remove(). A loop that stops running
+//   stops what the kernel receives, so that no bytes are left behind.
 // Lifetime: watches are borrowed until Remove(). In a forked child only
 //   Remove() and the destructor may be called, and do not touch the parent's.
 //
@@ -47,8 +48,6 @@
 
 #ifndef COIL_LOOP_IO_URING_POLLER_H_
 #define COIL_LOOP_IO_URING_POLLER_H_
-
-#include <pthread.h>
 
 #include <array>
 #include <cstddef>
@@ -59,12 +58,25 @@
 #include "absl/time/time.h"
 #include "coil/loop/internal/file_ring.h"
 #include "coil/loop/internal/io_uring.h"
+#include "coil/loop/internal/stream_ring.h"
 #include "coil/loop/internal/uring_files.h"
+#include "coil/loop/internal/uring_streams.h"
 #include "coil/loop/poller.h"
 
 namespace coil {
 
-class IoUringPoller final : public Poller, private internal::FileRing {
+struct IoUringOptions {
+  // The kernel receives and accepts for streams and servers by itself, where it
+  // can (6.0): a message costs no system call of its own, but a copy.
+  bool streams = true;
+  // The memory for that, of which there are a power of two and at most 32768.
+  uint32_t buffers = 256;
+  uint32_t buffer_size = 16 << 10;
+};
+
+class IoUringPoller final : public Poller,
+                            private internal::FileRing,
+                            private internal::StreamRing {
  public:
   // Whether this process may use io_uring and the kernel (5.13 or newer) can do
   // what is needed: found out by a trial, once. Any thread.
@@ -72,6 +84,7 @@ class IoUringPoller final : public Poller, private internal::FileRing {
 
   // Throws OsError: EPERM or ENOSYS where Available() is false.
   IoUringPoller();
+  explicit IoUringPoller(const IoUringOptions& options);
   ~IoUringPoller() override;
 
   void Add(Watch& watch, int fd, IoEvents interest, Trigger trigger) override;
@@ -82,8 +95,13 @@ class IoUringPoller final : public Poller, private internal::FileRing {
 
   // ---- public interface ends here ----
   internal::FileRing* Files() noexcept override { return this; }
+  internal::StreamRing* Streams() noexcept override {
+    return options_.streams ? this : nullptr;
+  }
 
  private:
+  using FileOperation = internal::FileRing::Operation;
+  using StreamOperation = internal::StreamRing::Operation;
   static constexpr size_t kBatch = 256;
 
   // Indexed by descriptor: numbers are small and dense.
@@ -109,12 +127,23 @@ class IoUringPoller final : public Poller, private internal::FileRing {
     void OnReady(IoEvents) noexcept override {}
   };
 
-  bool Begin(Operation& operation) noexcept override;
-  void AskToStop(Operation& operation) noexcept override;
-  int32_t Abort(Operation& operation, bool ask) noexcept override;
+  bool Begin(FileOperation& operation) noexcept override;
+  void AskToStop(FileOperation& operation) noexcept override;
+  int32_t Abort(FileOperation& operation, bool ask) noexcept override;
   void FinishAll() noexcept override;
   bool OpenFiles() noexcept;
   int DeliverFiles() noexcept;
+
+  bool Attach(StreamOperation& operation, int fd) noexcept override;
+  void Detach(StreamOperation& operation) noexcept override;
+  void Start(StreamOperation& operation) noexcept override;
+  void Stop(StreamOperation& operation) noexcept override;
+  void GiveBack(Chunk& chunk) noexcept override;
+  void StopAll() noexcept override;
+  bool OpenStreams() noexcept;
+  bool TakeOfStreams(const internal::UringCqe& told) noexcept;
+  void ReapStopped() noexcept;
+  void Recover();
 
   bool Forked() const noexcept;
   void OpenAnew();
@@ -134,7 +163,10 @@ class IoUringPoller final : public Poller, private internal::FileRing {
   internal::IoUring ring_;
   internal::UringFiles files_;  // opened when it is needed
   FilesWatch files_watch_;
-  pthread_t opener_;  // the thread that has opened it
+  internal::UringStreams streams_;
+  IoUringOptions options_;
+  bool lost_ = false;  // completions were, and the ring is to be made anew
+  uint64_t opener_;    // the thread that has opened it
   // The rings are shared with a forked child, who must not touch them.
   uint32_t fork_generation_;
   std::vector<Slot> slots_;

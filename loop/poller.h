@@ -29,6 +29,7 @@ namespace coil {
 
 namespace internal {
 class FileRing;
+class StreamRing;
 }  // namespace internal
 
 // What a watch waits for, and what is reported to it. A bit mask.
@@ -99,6 +100,9 @@ class Poller {
   // What reads and writes files without a thread; null where there is no such
   // thing.
   virtual internal::FileRing* Files() noexcept { return nullptr; }
+  // What receives and accepts without being asked each time; null where there
+  // is no such thing.
+  virtual internal::StreamRing* Streams() noexcept { return nullptr; }
 
  protected:
   // Records that `watch` is watched as `fd`, or not any more with -1, and

@@ -136,4 +136,39 @@ int IoUring::EnterWith(uint32_t submit, uint32_t wait_for,
                                                                         : 0;
 }
 
+int IoUring::Register(unsigned operation, void* argument,
+                      unsigned count) noexcept {
+  return UringSys().register_(fd_, operation, argument, count) < 0 ? errno : 0;
+}
+
+int IoUring::SyncCancel(uint64_t user_data, uint32_t flags) noexcept {
+  UringSyncCancel cancel = {};
+  cancel.user_data = user_data;
+  cancel.fd = -1;
+  cancel.flags = flags;
+  cancel.timeout = {.seconds = -1, .nanoseconds = -1};
+  return Register(kUringSyncCancel, &cancel, 1);
+}
+
+int IoUring::CancelNow(uint64_t user_data) noexcept {
+  return SyncCancel(user_data, 0);
+}
+
+int IoUring::CancelAll() noexcept {
+  return SyncCancel(0, kUringCancelAll | kUringCancelAny);
+}
+
+bool IoUring::Retract(uint64_t user_data, uint64_t told_instead) noexcept {
+  // Nobody reads them but Enter().
+  for (uint32_t i = Load(sq_head_); i != sq_tail_value_; ++i) {
+    UringSqe& sqe = sqes_[i & sq_mask_];
+    if (sqe.user_data != user_data) continue;
+    std::memset(&sqe, 0, sizeof(sqe));
+    sqe.opcode = kUringNop;
+    sqe.user_data = told_instead;
+    return true;
+  }
+  return false;
+}
+
 }  // namespace coil::internal

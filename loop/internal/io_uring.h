@@ -53,6 +53,19 @@ class IoUring {
   int Enter(uint32_t wait_for, const UringTimespec* timeout) noexcept;
   // The same without handing anything over.
   int WaitOnly(uint32_t wait_for, const UringTimespec* timeout) noexcept;
+  // io_uring_register(): 0 or the errno.
+  int Register(unsigned operation, void* argument, unsigned count) noexcept;
+
+  // Takes back what has been begun, without an operation: 0 or the errno,
+  // ENOENT if there is nothing of this `user_data`. Its end is told as ever,
+  // with a later call. EINVAL before 6.0.
+  int CancelNow(uint64_t user_data) noexcept;
+  // The same for all that there is.
+  int CancelAll() noexcept;
+  // Takes back what the kernel has not taken yet; false if there is no such
+  // operation. Something is `told_instead`.
+  bool Retract(uint64_t user_data, uint64_t told_instead) noexcept;
+
   // Completions are held back until the next Enter().
   bool HoldsBack() const noexcept {
     return (Load(sq_flags_) & (kUringSqOverflow | kUringSqTaskrun)) != 0;
@@ -87,6 +100,7 @@ class IoUring {
   int EnterWith(uint32_t submit, uint32_t wait_for,
                 const UringTimespec* timeout) noexcept;
   int MapRings() noexcept;
+  int SyncCancel(uint64_t user_data, uint32_t flags) noexcept;
 
   int fd_ = -1;
   uint32_t flags_ = 0;

@@ -26,7 +26,10 @@ struct UringSqe {
   uint32_t length;     // of a poll: its flags; of an open: the permissions
   uint32_t operation;  // of a poll: the events; otherwise flags
   uint64_t user_data;
-  uint64_t rest[3];
+  uint16_t buffers;  // the group of buffers to receive into
+  uint16_t personality;
+  uint32_t splice_fd;
+  uint64_t rest[2];
 };
 static_assert(sizeof(UringSqe) == 64);
 
@@ -68,21 +71,68 @@ struct UringGetEventsArg {
 };
 static_assert(sizeof(UringGetEventsArg) == 24);
 
+// A buffer that is offered to the kernel. The upper half of the last word of
+// the first one is the end of the ring that they are in.
+struct UringBuffer {
+  uint64_t address;
+  uint32_t length;
+  uint16_t number;
+  uint16_t tail;
+};
+static_assert(sizeof(UringBuffer) == 16);
+// The argument of kUringRegisterBuffers.
+struct UringBufferRing {
+  uint64_t address;
+  uint32_t entries;
+  uint16_t group;
+  uint16_t flags;
+  uint64_t reserved[3];
+};
+static_assert(sizeof(UringBufferRing) == 40);
+// The argument of kUringSyncCancel.
+struct UringSyncCancel {
+  uint64_t user_data;
+  int32_t fd;
+  uint32_t flags;
+  UringTimespec timeout;  // -1 for none
+  uint8_t opcode;
+  uint8_t reserved[7];
+  uint64_t rest[3];
+};
+static_assert(sizeof(UringSyncCancel) == 64);
+
 // Operations.
+inline constexpr uint8_t kUringNop = 0;
 inline constexpr uint8_t kUringFsync = 3;
 inline constexpr uint8_t kUringPollAdd = 6;
+inline constexpr uint8_t kUringAccept = 13;
 inline constexpr uint8_t kUringAsyncCancel = 14;
 inline constexpr uint8_t kUringOpenAt = 18;
 inline constexpr uint8_t kUringClose = 19;
 inline constexpr uint8_t kUringRead = 22;
 inline constexpr uint8_t kUringWrite = 23;
+inline constexpr uint8_t kUringReceive = 27;
 // Flags of an operation: not in the thread that hands it over; no completion if
 // all is well.
 inline constexpr uint8_t kUringAsync = 1 << 4;
+inline constexpr uint8_t kUringBufferSelect = 1 << 5;
 inline constexpr uint8_t kUringSkipSuccess = 1 << 6;
 inline constexpr uint32_t kUringFsyncData = 1;  // flag of an fsync
 inline constexpr uint32_t kUringPollMulti = 1;  // flag of a poll
-inline constexpr uint32_t kUringMore = 1 << 1;  // flag of a completion
+// What makes them go on, in `ioprio`: 5.19 and 6.0.
+inline constexpr uint16_t kUringAcceptMulti = 1 << 0;
+inline constexpr uint16_t kUringReceiveMulti = 1 << 1;
+// Flags of a completion. The number of its buffer is in the upper half.
+inline constexpr uint32_t kUringHasBuffer = 1 << 0;
+inline constexpr uint32_t kUringMore = 1 << 1;
+inline constexpr int kUringBufferShift = 16;
+// Flags of a cancel.
+inline constexpr uint32_t kUringCancelAll = 1 << 0;
+inline constexpr uint32_t kUringCancelAny = 1 << 2;
+
+// Operations of io_uring_register(): 5.19 and 6.0.
+inline constexpr unsigned kUringRegisterBuffers = 22;
+inline constexpr unsigned kUringSyncCancel = 24;
 
 // Flags of io_uring_setup(), with the kernel that has brought each.
 inline constexpr uint32_t kUringCqSize = 1u << 3;         // 5.5

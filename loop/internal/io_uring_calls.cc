@@ -12,6 +12,9 @@
 #ifndef SYS_io_uring_enter
 #define SYS_io_uring_enter 426
 #endif
+#ifndef SYS_io_uring_register
+#define SYS_io_uring_register 427
+#endif
 
 namespace coil::internal {
 namespace {
@@ -31,6 +34,11 @@ void* Map(size_t size, int ring, off_t offset) {
                 MAP_SHARED | MAP_POPULATE, ring, offset);
 }
 
+int Register(int ring, unsigned operation, void* argument, unsigned count) {
+  return static_cast<int>(
+      ::syscall(SYS_io_uring_register, ring, operation, argument, count));
+}
+
 int Fstat(int fd, struct stat* status) { return ::fstat(fd, status); }
 
 }  // namespace
@@ -41,6 +49,7 @@ constinit const IoUringTable kRealIoUringCalls = {
     .map = Map,
     .unmap = ::munmap,
     .fstat = Fstat,
+    .register_ = Register,
 };
 
 constinit std::atomic<const IoUringTable*> g_io_uring_calls{&kRealIoUringCalls};

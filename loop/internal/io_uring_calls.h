@@ -29,6 +29,8 @@ struct IoUringTable {
   void* (*map)(size_t size, int ring, off_t offset);
   int (*unmap)(void* memory, size_t size);
   int (*fstat)(int fd, struct stat* status);
+  int (*register_)(int ring, unsigned operation, void* argument,
+                   unsigned count);
 };
 
 // The real ones.
