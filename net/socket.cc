@@ -93,7 +93,7 @@ void Socket::Close() noexcept {
 
 std::unique_ptr<ByteStream> MakeByteStream(Socket socket) {
   const Address peer = socket.PeerName();
-  return std::make_unique<internal::SocketStream>(std::move(socket), peer);
+  return internal::MakeSocketStream(std::move(socket), peer);
 }
 
 }  // namespace coil::net

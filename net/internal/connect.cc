@@ -156,8 +156,8 @@ void Race::Connect(Attempt& attempt, const Address& address,
     Socket socket(address.Family(), SOCK_STREAM);
     BindToOneOf(socket, address.Family(), locals);
     const bool connected = socket.StartConnect(address);
-    attempt.stream = std::make_unique<SocketStream>(std::move(socket), address,
-                                                    /*connecting=*/!connected);
+    attempt.stream = MakeSocketStream(std::move(socket), address,
+                                      /*connecting=*/!connected);
   }
   if (attempt.stream->connecting()) attempt.stream->StartConnect(attempt);
   changed_ = true;

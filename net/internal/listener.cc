@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/socket_calls.h"
+#include "coil/loop/internal/syscalls.h"
 #include "coil/loop/os_error.h"
 #include "coil/net/internal/debug_checks.h"
 #include "coil/task/internal/future_core.h"
@@ -43,7 +45,8 @@ bool ConcernsOneConnection(int error) {
 
 Listener::Listener(Socket socket, AcceptSink& sink, int backlog,
                    absl::Duration retry, SocketFile file)
-    : socket_(std::move(socket)),
+    : Operation(Kind::kAccept),
+      socket_(std::move(socket)),
       file_(std::move(file)),
       sink_(sink),
       loop_(&coil::internal::RequireLoop("net: a server")),
@@ -57,7 +60,13 @@ Listener::Listener(Socket socket, AcceptSink& sink, int backlog,
 void Listener::Start() {
   if (started_ || loop_ == nullptr) return;
   socket_.Listen(backlog_);
-  poller_->Add(*this, socket_.Descriptor(), kReadable, Trigger::kLevel);
+  ring_ = poller_->Streams();
+  if (ring_ != nullptr && ring_->Attach(*this, socket_.Descriptor())) {
+    ring_->Start(*this);
+  } else {
+    ring_ = nullptr;
+    poller_->Add(*this, socket_.Descriptor(), kReadable, Trigger::kLevel);
+  }
   started_ = true;
 }
 
@@ -66,6 +75,8 @@ void Listener::Close() noexcept {
   loop_->Detach(this);
   loop_->Disarm(this);
   loop_ = nullptr;
+  if (ring_ != nullptr) ring_->Detach(*this);
+  CloseArrived();
   poller_->Remove(*this);
   file_.Remove();
   socket_.Close();
@@ -77,13 +88,17 @@ void Listener::OnLoopClose() noexcept {
   Close();
 }
 
+int Listener::MostInOneTurn() const {
+  return std::min(backlog_ + 1, kAcceptsInOneTurn);
+}
+
 void Listener::OnReady(IoEvents) noexcept {
   // A long turn polls in its midst. To accept there as well would make it
   // longer still, and in a flood of connections it would not end.
   const uint64_t turn = loop_->loop().Iterations();
   if (std::exchange(last_turn_, turn) == turn) return;
   const auto kept = coil::internal::RefPtr<AcceptSink>::Share(&sink_);
-  const int most = std::min(backlog_ + 1, kAcceptsInOneTurn);
+  const int most = MostInOneTurn();
   for (int i = 0; i < most; ++i) {
     sockaddr_storage storage{};
     socklen_t size = sizeof(storage);
@@ -101,13 +116,76 @@ void Listener::OnReady(IoEvents) noexcept {
   }
 }
 
+void Listener::OnAccepted(int fd) noexcept {
+  try {
+    arrived_.push_back(fd);
+  } catch (const std::bad_alloc&) {
+    coil::internal::CloseDescriptor(fd);
+  }
+  if (arrived_.size() >= static_cast<size_t>(MostInOneTurn())) {
+    ring_->Stop(*this);
+  }
+  HandOn();
+}
+
+void Listener::OnEnd(int error) noexcept {
+  if (error == coil::internal::StreamRing::kRefused) {
+    std::exchange(ring_, nullptr)->Detach(*this);
+    if (next_ == arrived_.size()) Fire();
+    return;
+  }
+  // It has ended for the sake of one connection, or of what lacks.
+  error_ = ConcernsOneConnection(error) ? 0 : error;
+  HandOn();
+}
+
+void Listener::HandOn() noexcept {
+  const uint64_t turn = loop_->loop().Iterations();
+  if (std::exchange(last_turn_, turn) != turn) taken_ = 0;
+  const int most = MostInOneTurn();
+  const auto kept = coil::internal::RefPtr<AcceptSink>::Share(&sink_);
+  while (next_ < arrived_.size()) {
+    if (taken_ >= most) {
+      loop_->Disarm(this);
+      loop_->Arm(this, loop_->RecentNow());  // in the next turn
+      return;
+    }
+    ++taken_;
+    Socket socket = Socket::Adopt(arrived_[next_++]);
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(storage);
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
+    // It may be gone again.
+    if (coil::internal::SockSys().getpeername(socket.Descriptor(), address,
+                                              &size) != 0) {
+      continue;
+    }
+    sink_.OnAccept(std::move(socket), Address::FromSockaddr(address, size));
+    if (loop_ == nullptr) return;  // that was one too many for somebody
+  }
+  arrived_.clear();
+  next_ = 0;
+  if (error_ != 0) return Pause(std::exchange(error_, 0));
+  if (ring_ == nullptr) return Fire();
+  ring_->Start(*this);
+}
+
+void Listener::CloseArrived() noexcept {
+  for (; next_ < arrived_.size(); ++next_) {
+    coil::internal::CloseDescriptor(arrived_[next_]);
+  }
+}
+
 void Listener::Pause(int error) noexcept {
   poller_->Remove(*this);
+  loop_->Disarm(this);
   loop_->Arm(this, loop_->RecentNow() + retry_);
   Report(error, "a server cannot accept connections");
 }
 
 void Listener::Fire() noexcept {
+  if (ring_ != nullptr || next_ < arrived_.size()) return HandOn();
+  if (Watched()) return;
   try {
     poller_->Add(*this, socket_.Descriptor(), kReadable, Trigger::kLevel);
   } catch (const OsError& error) {

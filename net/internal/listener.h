@@ -8,16 +8,23 @@
 // socket stays ready, and trying at once would only burn a core. The system
 // keeps the connections that wait.
 //
+// Where the poller can have the kernel accept by itself, it tells of what it
+// has accepted instead. More than belongs to a turn stays with the listener
+// until the next one, and the kernel goes on when all of it was handed on.
+//
 // Threads: the loop's thread only.
 // Lifetime: closes its socket; lets go of the loop when either of them ends.
 
 #ifndef COIL_NET_INTERNAL_LISTENER_H_
 #define COIL_NET_INTERNAL_LISTENER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "coil/loop/internal/loop_core.h"
+#include "coil/loop/internal/stream_ring.h"
 #include "coil/loop/internal/timer_queue.h"
 #include "coil/loop/poller.h"
 #include "coil/net/address.h"
@@ -39,6 +46,7 @@ class AcceptSink : public StreamSink {
 
 class Listener final : public Acceptor,
                        private Poller::Watch,
+                       private coil::internal::StreamRing::Operation,
                        private coil::internal::TimerNode,
                        private coil::internal::LoopResource {
  public:
@@ -60,7 +68,13 @@ class Listener final : public Acceptor,
   static constexpr int kAcceptsInOneTurn = 64;
 
   void OnReady(IoEvents events) noexcept override;
+  void OnAccepted(int fd) noexcept override;
+  void OnEnd(int error) noexcept override;
   void Fire() noexcept override;
+  int MostInOneTurn() const;
+  // Hands on what belongs to this turn. Last: this listener may die there.
+  void HandOn() noexcept;
+  void CloseArrived() noexcept;
   void OnLoopClose() noexcept override;
   // Last: this listener may die there.
   void Pause(int error) noexcept;
@@ -71,10 +85,16 @@ class Listener final : public Acceptor,
   AcceptSink& sink_;
   coil::internal::LoopCore* loop_;  // null once this is closed
   Poller* poller_;
+  coil::internal::StreamRing* ring_ = nullptr;  // null for polls
   int backlog_;
   absl::Duration retry_;
   bool started_ = false;
   uint64_t last_turn_ = 0;  // in which something was accepted
+  int taken_ = 0;           // in that turn, of those that have arrived
+  // Descriptors, those from `next_` on not handed on yet.
+  std::vector<int> arrived_;
+  size_t next_ = 0;
+  int error_ = 0;  // behind them
 };
 
 }  // namespace coil::net::internal

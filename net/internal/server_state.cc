@@ -117,7 +117,7 @@ void ServerState::Close() noexcept {
 
 void ServerState::OnAccept(Socket socket, const Address& peer) noexcept {
   try {
-    Accept(std::make_unique<SocketStream>(std::move(socket), peer));
+    Accept(MakeSocketStream(std::move(socket), peer));
   } catch (...) {
     ReportFailure();
   }

@@ -12,6 +12,7 @@
 #include "coil/loop/internal/socket_calls.h"
 #include "coil/net/internal/debug_checks.h"
 #include "coil/net/internal/requests.h"
+#include "coil/net/internal/ring_stream.h"
 #include "coil/net/internal/send_file_call.h"
 #include "coil/task/internal/task_core.h"
 
@@ -36,6 +37,11 @@ Address CompactAddress::Get() const noexcept {
 }
 
 SocketStream::SocketStream(Socket socket, const Address& peer, bool connecting)
+    : SocketStream(std::move(socket), peer, connecting,
+                   static_cast<IoEvents>(kReadable | kWritable)) {}
+
+SocketStream::SocketStream(Socket socket, const Address& peer, bool connecting,
+                           IoEvents interest)
     : socket_(std::move(socket)),
       connecting_(connecting),
       loop_(&coil::internal::RequireLoop("net: a stream")),
@@ -43,8 +49,9 @@ SocketStream::SocketStream(Socket socket, const Address& peer, bool connecting)
       peer_(peer) {
   stops_ = !peer_.IsIp();
   CheckNonBlocking(*loop_, socket_.Descriptor(), "net: a stream");
-  poller_->Add(*this, socket_.Descriptor(),
-               static_cast<IoEvents>(kReadable | kWritable), Trigger::kEdge);
+  if (interest != 0) {
+    poller_->Add(*this, socket_.Descriptor(), interest, Trigger::kEdge);
+  }
   loop_->Attach(this);
   if (peer_.IsIp()) {
     // A connection where this is refused works all the same.
@@ -197,6 +204,17 @@ void SocketStream::OnLoopClose() noexcept {
                  write_ != nullptr ? "; what was to be sent is lost" : "");
   loop_->Attach(this);  // as Close() expects it
   Close(false);
+}
+
+std::unique_ptr<ConnectingStream> MakeSocketStream(Socket socket,
+                                                   const Address& peer,
+                                                   bool connecting) {
+  LoopCore& loop = coil::internal::RequireLoop("net: a stream");
+  if (auto* const ring = loop.loop().GetPoller().Streams()) {
+    return std::make_unique<RingStream>(std::move(socket), peer, connecting,
+                                        *ring);
+  }
+  return std::make_unique<SocketStream>(std::move(socket), peer, connecting);
 }
 
 void ConnectAwaiter::DescribeWait(std::string* out) const {

@@ -22,6 +22,7 @@
 
 #include <netinet/in.h>
 
+#include <memory>
 #include <string>
 
 #include "absl/types/span.h"
@@ -53,10 +54,10 @@ class CompactAddress {
 
 // A server has thousands of them and comes to each for a moment: what an event
 // and a read need lies in one line of the cache, at the beginning.
-class SocketStream final : public coil::internal::PoolAllocated,
-                           public ConnectingStream,
-                           private Poller::Watch,
-                           private coil::internal::LoopResource {
+class SocketStream : public coil::internal::PoolAllocated,
+                     public ConnectingStream,
+                     protected Poller::Watch,
+                     private coil::internal::LoopResource {
  public:
   // Of a connected socket, or one that is connecting. Throws OsError if the
   // loop cannot watch it, std::runtime_error without a running loop.
@@ -83,12 +84,18 @@ class SocketStream final : public coil::internal::PoolAllocated,
   bool connecting() const override { return connecting_; }
   int connect_error() const override { return connect_error_; }
 
- private:
+ protected:
+  // The same, watched for `interest` only; not at all if there is none.
+  SocketStream(Socket socket, const Address& peer, bool connecting,
+               IoEvents interest);
   void OnReady(IoEvents events) noexcept override;
+
+ private:
   void OnLoopClose() noexcept override;
   void FinishConnect() noexcept;
   IoResult Receive(ReadRequest& request) noexcept;
 
+ protected:
   Socket socket_;
   bool connecting_;
   bool readable_ = false;
@@ -99,15 +106,22 @@ class SocketStream final : public coil::internal::PoolAllocated,
   coil::internal::LoopCore* loop_;  // null once this is closed
   Liveness alive_;
   Poller* poller_;
+
+ private:
   CompactAddress peer_;
   int connect_error_ = 0;
 };
+
+// What the poller of the loop that runs does best. Throws as the constructor.
+std::unique_ptr<ConnectingStream> MakeSocketStream(Socket socket,
+                                                   const Address& peer,
+                                                   bool connecting = false);
 
 // Waits until a stream is connected; gives the errno, zero if it is.
 class ConnectAwaiter final : public coil::internal::LeafAwaiter<ConnectAwaiter>,
                              private ByteStream::WriteRequest {
  public:
-  explicit ConnectAwaiter(SocketStream& stream) : stream_(stream) {}
+  explicit ConnectAwaiter(ConnectingStream& stream) : stream_(stream) {}
   ConnectAwaiter(ConnectAwaiter&& other) noexcept
       : LeafAwaiter(std::move(other)), WriteRequest(), stream_(other.stream_) {}
   ~ConnectAwaiter() { Dispose(); }
@@ -123,7 +137,7 @@ class ConnectAwaiter final : public coil::internal::LeafAwaiter<ConnectAwaiter>,
   size_t WritePieces(absl::Span<iovec>) noexcept override { return 0; }
   void OnWritten(IoResult) noexcept override { Grant(); }
 
-  SocketStream& stream_;
+  ConnectingStream& stream_;
 };
 
 }  // namespace coil::net::internal
