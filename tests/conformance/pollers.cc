@@ -23,7 +23,23 @@ std::unique_ptr<coil::Poller> MakeIoUring() {
   return std::make_unique<coil::IoUringPoller>();
 }
 
+std::unique_ptr<coil::Poller> MakeWithTwoBuffers() {
+  coil::IoUringOptions options;
+  options.buffers = 2;
+  options.buffer_size = 10'000;
+  return std::make_unique<coil::IoUringPoller>(options);
+}
+
 const PollerKind* g_kind = nullptr;
+
+int RegisterAsToldToThis(int ring, unsigned operation, void* argument,
+                         unsigned count) {
+  if (g_kind->refuses_buffers) {
+    errno = EINVAL;
+    return -1;
+  }
+  return kRealIoUringCalls.register_(ring, operation, argument, count);
+}
 
 int SetupAsToldToThis(unsigned entries, UringParams* params) {
   if (params->flags & g_kind->refused_flags) {
@@ -40,6 +56,7 @@ const IoUringTable& Shim() {
   static const IoUringTable shim = [] {
     IoUringTable table = kRealIoUringCalls;
     table.setup = SetupAsToldToThis;
+    table.register_ = RegisterAsToldToThis;
     return table;
   }();
   return shim;
@@ -64,12 +81,15 @@ const PollerKind kIoUringPlain = {
                      coil::internal::kUringSingleIssuer | kTaskrun};
 const PollerKind kIoUringTiny = {
     .name = "IoUringTiny", .make = MakeIoUring, .completions = 2};
+const PollerKind kIoUringTwoBuffers = {
+    .name = "IoUringTwoBuffers", .make = MakeWithTwoBuffers, .completions = 2};
+const PollerKind kIoUringPolls = {
+    .name = "IoUringPolls", .make = MakeIoUring, .refuses_buffers = true};
 
 std::vector<const PollerKind*> Available(std::vector<const PollerKind*> kinds) {
   if (!coil::IoUringPoller::Available()) {
-    std::erase_if(kinds, [](const PollerKind* kind) {
-      return kind->make == MakeIoUring;
-    });
+    std::erase_if(
+        kinds, [](const PollerKind* kind) { return kind->make != MakeEpoll; });
   }
   return kinds;
 }
@@ -77,7 +97,8 @@ std::vector<const PollerKind*> Available(std::vector<const PollerKind*> kinds) {
 ScopedPollerKind::ScopedPollerKind(const PollerKind& kind)
     : previous_(coil::internal::g_poller_factory.exchange(kind.make)) {
   g_kind = &kind;
-  if (kind.refused_flags != 0 || kind.completions != 0) {
+  if (kind.refused_flags != 0 || kind.completions != 0 ||
+      kind.refuses_buffers) {
     calls_.emplace(&Shim());
   }
 }

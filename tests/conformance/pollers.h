@@ -23,6 +23,7 @@ struct PollerKind {
   // may hold (0: as many as asked for).
   uint32_t refused_flags = 0;
   uint32_t completions = 0;
+  bool refuses_buffers = false;
 };
 
 extern const PollerKind kEpoll;
@@ -32,6 +33,10 @@ extern const PollerKind kIoUringUndeferred;
 extern const PollerKind kIoUringPlain;
 // So few completions fit in that the kernel has to hold them back.
 extern const PollerKind kIoUringTiny;
+// The same, and two buffers for all that is received.
+extern const PollerKind kIoUringTwoBuffers;
+// The kernel does not receive and accept by itself: as before 6.0.
+extern const PollerKind kIoUringPolls;
 
 // Those of `kinds` that can be had here: where io_uring is denied it is left
 // out, which IoUringPollerTest.IsThereOrDenied looks at.

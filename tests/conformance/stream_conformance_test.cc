@@ -106,7 +106,8 @@ std::vector<const Environment*> OnEachPoller(std::string name,
                                              bool tells_of_resets) {
   // Never destroyed: the tests keep pointers.
   std::vector<const Environment*> result;
-  for (const PollerKind* kind : Available({&kEpoll, &kIoUring})) {
+  for (const PollerKind* kind :
+       Available({&kEpoll, &kIoUring, &kIoUringTwoBuffers, &kIoUringPolls})) {
     result.push_back(new Sockets<N>(name, *kind, tells_of_resets));
   }
   return result;

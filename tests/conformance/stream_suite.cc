@@ -352,6 +352,35 @@ TEST_P(StreamConformanceTest, AWriterWaitsForASlowReader) {
   });
 }
 
+// What one reader does not take is in nobody's way.
+TEST_P(StreamConformanceTest, AStoppedReaderHoldsNobodyUp) {
+  GetParam()->Run([](Network& network) -> Co<void> {
+    constexpr int kOthers = 64;
+    const size_t much = GetParam()->Much() / kOthers;
+    Connected stopped = co_await ConnectEnds(network);
+    const std::string flood = Noise().Next(GetParam()->Much());
+    auto flooding = coil::CreateTask(stopped.client.writer.Write(flood));
+    // It has begun, so that the system goes on to receive for it.
+    std::string got = co_await stopped.server.reader.ReadExactly(1);
+    std::vector<Connected> others;
+    std::vector<Hash> sent(kOthers), received(kOthers);
+    std::vector<Co<void>> work;
+    for (size_t i = 0; i < kOthers; ++i) {
+      others.push_back(co_await ConnectEnds(network));
+      work.push_back(SendNoise(others[i].client.writer, much + i, sent[i]));
+      work.push_back(ReceiveAll(others[i].server.reader, received[i]));
+    }
+    co_await coil::Gather(std::move(work));
+    for (size_t i = 0; i < kOthers; ++i) {
+      EXPECT_EQ(received[i].size(), much + i);
+      EXPECT_EQ(received[i].value(), sent[i].value());
+    }
+    got += co_await stopped.server.reader.ReadExactly(flood.size() - 1);
+    EXPECT_TRUE(got == flood);
+    co_await flooding;
+  });
+}
+
 // ---- cancellation
 // ---------------------------------------------------------------
 
@@ -405,6 +434,43 @@ TEST_P(StreamSweepTest, NothingIsLeftWhereverAConversationIsCancelled) {
       AskTwice, coil::SweepOptions().SecondCancel().AllowError<OsError>(),
       false);
   EXPECT_GT(result.points, 10u);
+  EXPECT_EQ(result.failed, 0u);
+}
+
+// Who is cancelled and reads on has missed nothing.
+Co<void> ReadWhateverHappens(Network& network) {
+  std::string sent;
+  auto send = [&sent](StreamReader, StreamWriter writer) -> Co<void> {
+    Noise noise;
+    for (size_t n = 1; n < 3000; n = n * 5 + 1) {
+      const std::string piece = noise.Next(n);
+      sent += piece;
+      writer.WriteSoon(piece);
+      co_await coil::Yield();
+    }
+  };
+  std::unique_ptr<Listener> listener = co_await network.Listen(send);
+  auto [reader, writer] = co_await network.Connect(*listener);
+  std::string got;
+  for (bool ended = false; !ended;) {
+    std::string piece;
+    try {
+      piece = co_await reader.Read(999);
+      ended = piece.empty();
+    } catch (const coil::CancelledError&) {
+    }
+    got += piece;
+  }
+  EXPECT_EQ(got.size(), sent.size());
+  EXPECT_TRUE(got == sent);
+  co_await writer.Close();
+  co_await listener->Shutdown(absl::Seconds(1));
+}
+
+TEST_P(StreamSweepTest, NothingIsLostWhereverAReaderIsCancelled) {
+  const coil::SweepResult result = GetParam()->Sweep(
+      ReadWhateverHappens, coil::SweepOptions().AllowError<OsError>(), false);
+  EXPECT_GT(result.points, 5u);
   EXPECT_EQ(result.failed, 0u);
 }
 
