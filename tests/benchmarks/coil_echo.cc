@@ -1,6 +1,6 @@
 // An echo server for a load generator: answers whatever it receives.
 //
-//   coil_echo [PORT] [spin] [--poller=epoll|io_uring]
+//   coil_echo [PORT] [spin] [--poller=epoll|io_uring|io_uring_polls]
 //
 // Listens on the loopback, prints the port, and serves until it is
 // interrupted. With `spin` the loop polls for 50 us before it sleeps, which
@@ -53,6 +53,10 @@ int main(int argc, char** argv) {
       options.loop.busy_poll = absl::Microseconds(50);
     } else if (argument == "--poller=io_uring") {
       poller = std::make_unique<coil::IoUringPoller>();
+    } else if (argument == "--poller=io_uring_polls") {
+      coil::IoUringOptions polls;
+      polls.streams = false;
+      poller = std::make_unique<coil::IoUringPoller>(polls);
     } else if (argument == "--poller=epoll") {
       poller = std::make_unique<coil::EpollPoller>();
     } else {

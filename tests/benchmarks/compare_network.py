@@ -122,6 +122,7 @@ def servers(folder, temporary, wanted):
         RAW: [os.path.join(folder, "epoll_echo")],
         "coil": [own, "--poller=epoll"],
         "coil, io_uring": [own, "--poller=io_uring"],
+        "coil, io_uring polls": [own, "--poller=io_uring_polls"],
     }
     commands.update(compiled_peers(folder, temporary, wanted))
     script = os.path.join(folder, "asyncio_echo.py")
