@@ -102,28 +102,31 @@ class Sockets final : public Environment {
 };
 
 template <class N>
-std::vector<const Environment*> OnEachPoller(std::string name,
-                                             bool tells_of_resets) {
+std::vector<const Environment*> OnEachPoller(
+    std::string name, bool tells_of_resets,
+    std::vector<const PollerKind*> kinds) {
   // Never destroyed: the tests keep pointers.
   std::vector<const Environment*> result;
-  for (const PollerKind* kind :
-       Available({&kEpoll, &kIoUring, &kIoUringTwoBuffers, &kIoUringPolls})) {
+  for (const PollerKind* kind : Available(std::move(kinds))) {
     result.push_back(new Sockets<N>(name, *kind, tells_of_resets));
   }
   return result;
 }
 
 const std::vector<const Environment*>& Tcp() {
-  static const auto& environments = *new std::vector<const Environment*>(
-      OnEachPoller<TcpNetwork>("Tcp", true));
+  static const auto& environments =
+      *new std::vector<const Environment*>(OnEachPoller<TcpNetwork>(
+          "Tcp", true, {&kEpoll, &kIoUring, &kIoUringTwoBuffers}));
   return environments;
 }
 
 // Where what is sent has arrived, so that its runs are repeatable. It does not
 // tell of a reset.
 const std::vector<const Environment*>& Unix() {
-  static const auto& environments = *new std::vector<const Environment*>(
-      OnEachPoller<UnixNetwork>("Unix", false));
+  static const auto& environments =
+      *new std::vector<const Environment*>(OnEachPoller<UnixNetwork>(
+          "Unix", false,
+          {&kEpoll, &kIoUring, &kIoUringTwoBuffers, &kIoUringPolls}));
   return environments;
 }
 
