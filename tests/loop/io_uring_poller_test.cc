@@ -195,6 +195,25 @@ TEST(IoUringAbiTest, IsTheKernels) {
   EXPECT_EQ(internal::kUringFeatSkipSuccess, IORING_FEAT_CQE_SKIP);
   EXPECT_EQ(internal::kUringSqOverflow, IORING_SQ_CQ_OVERFLOW);
   EXPECT_EQ(internal::kUringSqTaskrun, IORING_SQ_TASKRUN);
+  EXPECT_EQ(offsetof(internal::UringSqe, buffers),
+            offsetof(io_uring_sqe, buf_group));
+  EXPECT_EQ(sizeof(internal::UringBuffer), sizeof(io_uring_buf));
+  EXPECT_EQ(offsetof(internal::UringBuffer, tail),
+            offsetof(io_uring_buf, resv));
+  EXPECT_EQ(sizeof(internal::UringBufferRing), sizeof(io_uring_buf_reg));
+  EXPECT_EQ(sizeof(internal::UringSyncCancel),
+            sizeof(io_uring_sync_cancel_reg));
+  EXPECT_EQ(internal::kUringAccept, IORING_OP_ACCEPT);
+  EXPECT_EQ(internal::kUringReceive, IORING_OP_RECV);
+  EXPECT_EQ(internal::kUringAcceptMulti, IORING_ACCEPT_MULTISHOT);
+  EXPECT_EQ(internal::kUringReceiveMulti, IORING_RECV_MULTISHOT);
+  EXPECT_EQ(internal::kUringBufferSelect, IOSQE_BUFFER_SELECT);
+  EXPECT_EQ(internal::kUringHasBuffer, IORING_CQE_F_BUFFER);
+  EXPECT_EQ(internal::kUringBufferShift, IORING_CQE_BUFFER_SHIFT);
+  EXPECT_EQ(internal::kUringCancelAll, IORING_ASYNC_CANCEL_ALL);
+  EXPECT_EQ(internal::kUringCancelAny, IORING_ASYNC_CANCEL_ANY);
+  EXPECT_EQ(internal::kUringRegisterBuffers, IORING_REGISTER_PBUF_RING);
+  EXPECT_EQ(internal::kUringSyncCancel, IORING_REGISTER_SYNC_CANCEL);
 #endif
 }
 #endif
