@@ -151,8 +151,10 @@ class EventLoop {
   // Runs until `awaitable` (a Co, Task or Future) is done, and returns its
   // result or throws its error. Needs coil/task/run.h. asyncio: A153.
   template <class Awaitable>
-  decltype(auto) RunUntilComplete(Awaitable&& awaitable) {
-    return RunLoopUntilComplete(*this, std::forward<Awaitable>(awaitable));
+  decltype(auto) RunUntilComplete(Awaitable&& awaitable,
+                                  Where where = Where::current()) {
+    return RunLoopUntilComplete(*this, std::forward<Awaitable>(awaitable),
+                                where);
   }
   // Ends RunForever() after this pass; before it, one pass is run. A155.
   void Stop() noexcept;

@@ -102,17 +102,18 @@ class Runner {
   // after Close(), or if Stop() ended the loop before `main` did, which then
   // goes on in the next Run(). asyncio: A3.
   template <class T>
-  T Run(Co<T> main) {
+  T Run(Co<T> main,
+        std::source_location where = std::source_location::current()) {
     internal::DisposeOnThrow<T> guard(main);
     Prepare();
     const TaskOptions options = InContext();
     return Finish<T>(internal::Spawn<T>(internal::CoreOf(*loop_),
-                                        std::move(main), options,
-                                        std::source_location::current()));
+                                        std::move(main), options, where));
   }
   // A task of this loop.
   template <class T>
-  T Run(Task<T> main) {
+  T Run(Task<T> main,
+        std::source_location /*where*/ = std::source_location::current()) {
     Prepare();
     CheckOwn(main);
     return Finish<T>(std::move(main));
@@ -123,17 +124,18 @@ class Runner {
              (internal::IsAwaitable<F> &&
               !internal::kIsCo<std::remove_cvref_t<F>> &&
               !internal::kIsHandle<std::remove_cvref_t<F>>))
-  decltype(auto) Run(F&& main) {
+  decltype(auto) Run(
+      F&& main, std::source_location where = std::source_location::current()) {
     if constexpr (internal::IsCoroutineFunction<F>) {
       Prepare();
       const TaskOptions options = InContext();
       auto task = internal::SpawnCallable<std::decay_t<F>>(
-          internal::CoreOf(*loop_), std::forward<F>(main), options,
-          std::source_location::current());
+          internal::CoreOf(*loop_), std::forward<F>(main), options, where);
       return Finish<typename decltype(task)::value_type>(std::move(task));
     } else {
       return Run(internal::AwaitInCoroutine<std::remove_cvref_t<F>>(
-          std::forward<F>(main)));
+                     std::forward<F>(main)),
+                 where);
     }
   }
 
@@ -172,14 +174,15 @@ class Runner {
 namespace internal {
 
 template <class A>
-decltype(auto) RunAndClose(const RunOptions& options, A&& main) {
+decltype(auto) RunAndClose(const RunOptions& options, A&& main,
+                           std::source_location where) {
   Runner runner(options);
-  using T = decltype(runner.Run(std::forward<A>(main)));
+  using T = decltype(runner.Run(std::forward<A>(main), where));
   if constexpr (std::is_void_v<T>) {
-    runner.Run(std::forward<A>(main));
+    runner.Run(std::forward<A>(main), where);
     runner.Close();
   } else {
-    T result = runner.Run(std::forward<A>(main));
+    T result = runner.Run(std::forward<A>(main), where);
     runner.Close();
     return static_cast<T>(std::forward<T>(result));
   }
@@ -191,18 +194,22 @@ decltype(auto) RunAndClose(const RunOptions& options, A&& main) {
 // loop of its own and returns its result or throws its error. asyncio: A1.
 template <class A>
   requires(internal::IsAwaitable<A> && !internal::IsCoroutineFunction<A>)
-decltype(auto) Run(A&& main, RunOptions options = {}) {
+decltype(auto) Run(
+    A&& main, RunOptions options = {},
+    std::source_location where = std::source_location::current()) {
   static_assert(!internal::kIsHandle<std::remove_cvref_t<A>>,
                 "Run: a Task or Future belongs to a loop already; co_await it "
                 "there, or use Runner::Run() of that loop");
-  return internal::RunAndClose(options, std::forward<A>(main));
+  return internal::RunAndClose(options, std::forward<A>(main), where);
 }
 
 // The same for a coroutine function, which is owned until the end.
 template <class F>
   requires internal::IsCoroutineFunction<F>
-decltype(auto) Run(F&& main, RunOptions options = {}) {
-  return internal::RunAndClose(options, std::forward<F>(main));
+decltype(auto) Run(
+    F&& main, RunOptions options = {},
+    std::source_location where = std::source_location::current()) {
+  return internal::RunAndClose(options, std::forward<F>(main), where);
 }
 // The same for `main(first, args...)`, with the default options.
 template <class F, class First, class... Args>
@@ -222,7 +229,9 @@ void RunLoopUntilDone(EventLoop& loop, const AnyTask& task);
 
 // EventLoop::RunUntilComplete().
 template <class A>
-decltype(auto) RunLoopUntilComplete(EventLoop& loop, A&& awaitable) {
+decltype(auto) RunLoopUntilComplete(
+    EventLoop& loop, A&& awaitable,
+    std::source_location where = std::source_location::current()) {
   using D = std::remove_cvref_t<A>;
   if constexpr (internal::kIsHandle<D>) {
     if (!awaitable.Checked().BelongsTo(internal::CoreOf(loop))) {
@@ -237,14 +246,14 @@ decltype(auto) RunLoopUntilComplete(EventLoop& loop, A&& awaitable) {
     internal::DisposeOnThrow guard(main);
     internal::CheckCanRun(loop, "RunUntilComplete");
     auto task = internal::Spawn(internal::CoreOf(loop), std::move(main),
-                                TaskOptions{}, std::source_location::current());
+                                TaskOptions{}, where);
     internal::RunLoopUntilDone(loop, task);
     auto state = internal::StateOf(task);
     task = {};
     return internal::TakeShared(state);
   } else {
     return RunLoopUntilComplete(
-        loop, internal::AwaitInCoroutine<D>(std::forward<A>(awaitable)));
+        loop, internal::AwaitInCoroutine<D>(std::forward<A>(awaitable)), where);
   }
 }
 

@@ -215,6 +215,18 @@ class PromiseCommon : public PromiseBase {
     where = location;
     return ForeignAwaiter<A>(std::forward<A>(awaiter), task);
   }
+
+  // Anything else, for the sake of a message.
+  template <class A>
+    requires(!HasIntoAwaiter<A> && !IsLeafAwaiter<A> && !HasMemberCoAwait<A> &&
+             !IsForeignAwaiter<A>)
+  std::suspend_never await_transform(A&&) {
+    static_assert(
+        sizeof(A) == 0,
+        "co_await takes a Co, a Task, a Future or an awaiter; this is "
+        "none of them: call it without co_await");
+    return {};
+  }
 };
 
 template <class T>

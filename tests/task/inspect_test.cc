@@ -75,6 +75,22 @@ TEST(DumpTasksTest, ShowsNameStateAgeCancelsChainAndWhatTheLeafWaitsFor) {
   EXPECT_THAT(dump, HasSubstr(": running, age 3s\n  created at"));
 }
 
+TEST(DumpTasksTest, OfTheMainTaskShowsTheCallThatRunsIt) {
+  auto main = []() -> Co<std::string> { co_return DumpTasks(); };
+  const auto at = [](int line) {
+    return HasSubstr(absl::StrCat("created at inspect_test.cc:", line, "\n"));
+  };
+  EXPECT_THAT(coil::Run(main), at(__LINE__));
+  EXPECT_THAT(coil::Run(main()), at(__LINE__));
+  EXPECT_THAT(coil::Run(main, kVirtual), at(__LINE__));
+  Runner runner;
+  EXPECT_THAT(runner.Run(main), at(__LINE__));
+  EXPECT_THAT(runner.Run(main()), at(__LINE__));
+  runner.Close();
+  EventLoop loop;
+  EXPECT_THAT(loop.RunUntilComplete(main()), at(__LINE__));
+}
+
 TEST(DumpTasksTest, CountsCancelRequests) {
   std::string dump;
   auto main = [&]() -> Co<void> {
