@@ -67,7 +67,9 @@ namespace coil {
 
 struct IoUringOptions {
   // The kernel receives and accepts for streams and servers by itself, where it
-  // can (6.0): a message costs no system call of its own, but a copy.
+  // can (6.0): a message costs no system call of its own, but a copy. Not for
+  // peers that send urgent data: what lies behind it may wait until something
+  // else comes.
   bool streams = true;
   // The memory for that, of which there are a power of two and at most 32768.
   uint32_t buffers = 256;
