@@ -141,7 +141,7 @@ class SocketTransport final
     const auto protocol = std::move(protocol_);
   }
   void Step() override;
-  void Deliver(Incoming incoming);
+  void GiveToProtocol(Incoming incoming);
   void TellErrors();
   // Within a call of the program's the protocol is only told to pause.
   void UpdateWriting(bool may_resume);
@@ -215,7 +215,7 @@ void SocketTransport::Step() {
   for (int count = 0; !closing_; ++count) {
     if (received_) {
       received_ = false;
-      Deliver(std::exchange(incoming, Incoming()));
+      GiveToProtocol(std::exchange(incoming, Incoming()));
       continue;
     }
     if (core_->HasReceiver()) break;
@@ -234,7 +234,7 @@ void SocketTransport::Step() {
   if (lost_due_) Lose();
 }
 
-void SocketTransport::Deliver(Incoming received) {
+void SocketTransport::GiveToProtocol(Incoming received) {
   if (received.error != 0) {
     NoteError(received.error, "receive");
     return TellErrors();

@@ -192,7 +192,7 @@ void StreamTransport::Drop() noexcept {
 void StreamTransport::Read() {
   for (int reads = 0; WantsToRead();) {
     if (!core_->input().empty()) {
-      Deliver();
+      GiveToProtocol();
       continue;
     }
     if (core_->AtEnd()) return AtEnd();
@@ -245,7 +245,7 @@ absl::Span<char> StreamTransport::AskForMemory(size_t hint) {
 }
 
 // What was received, or as much of it as the protocol has memory for.
-void StreamTransport::Deliver() {
+void StreamTransport::GiveToProtocol() {
   const auto protocol = protocol_;
   internal::ReadBuffer& input = core_->input();
   if (plain_ != nullptr) {

@@ -129,7 +129,7 @@ class StreamTransport final
   }
   void StopReading() noexcept { core_->EndRead(*this); }
   void Read();
-  void Deliver();
+  void GiveToProtocol();
   // Empty if there is none: then the connection is broken.
   absl::Span<char> AskForMemory(size_t hint);
   void AtEnd();
