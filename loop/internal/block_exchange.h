@@ -1,15 +1,15 @@
 // coil/loop/internal/block_exchange.h
 //
-// Where threads leave freed blocks for one another: a row of places, each empty
-// or with a chain of blocks. A chain is put down and picked up whole, by one
-// compare-and-swap or exchange for some hundred blocks; nobody looks into a
-// chain that is not his, so there is nothing that could have changed under him
-// (ABA). Nobody ever waits: a place that is taken away in between is passed by.
+// Where threads leave slabs of freed blocks for one another: a row of places,
+// each empty or with a slab. A slab is put down and picked up whole, by one
+// compare-and-swap or exchange for some hundred blocks; nobody looks into one
+// that is not his, so there is nothing that could have changed under him (ABA).
+// Nobody ever waits: a place that is taken away in between is passed by.
 //
 // `Atomics` is the seam for the model checker; see tests/loop/inbox_model.cc.
 //
 // Threads: any.
-// Lifetime: a chain that was put down belongs to the exchange until it is
+// Lifetime: a slab that was put down belongs to the exchange until it is
 //   picked up.
 
 #ifndef COIL_LOOP_INTERNAL_BLOCK_EXCHANGE_H_
@@ -21,15 +21,15 @@
 
 namespace coil::internal {
 
-template <class Block, int kPlaces, class Atomics = StdAtomics>
+template <class Slab, int kPlaces, class Atomics = StdAtomics>
 class BlockExchange {
  public:
-  // False if every place is taken: the chain is the caller's again.
-  bool Put(Block* chain) noexcept {
+  // False if every place is taken: the slab is the caller's again.
+  bool Put(Slab* slab) noexcept {
     for (Place& place : places_) {
-      Block* found = place.load(std::memory_order_relaxed);
+      Slab* found = place.load(std::memory_order_relaxed);
       if (found == nullptr &&
-          place.compare_exchange_strong(found, chain, std::memory_order_release,
+          place.compare_exchange_strong(found, slab, std::memory_order_release,
                                         std::memory_order_relaxed)) {
         return true;
       }
@@ -37,19 +37,19 @@ class BlockExchange {
     return false;
   }
 
-  // A chain that somebody has put down, or null.
-  Block* Pick() noexcept {
+  // A slab that somebody has put down, or null.
+  Slab* Pick() noexcept {
     for (Place& place : places_) {
       // A look first: the exchange of an empty place would cost more.
       if (place.load(std::memory_order_relaxed) == nullptr) continue;
-      Block* const chain = place.exchange(nullptr, std::memory_order_acquire);
-      if (chain != nullptr) return chain;
+      Slab* const slab = place.exchange(nullptr, std::memory_order_acquire);
+      if (slab != nullptr) return slab;
     }
     return nullptr;
   }
 
  private:
-  using Place = typename Atomics::template Atomic<Block*>;
+  using Place = typename Atomics::template Atomic<Slab*>;
   Place places_[kPlaces]{};
 };
 

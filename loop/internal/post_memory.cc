@@ -1,11 +1,12 @@
 #include "coil/loop/internal/post_memory.h"
 
+#include <cstdint>
 #include <new>
 #include <utility>
 
 namespace coil::internal {
 
-// Its destructor empties the chains when the thread ends. They themselves are
+// Its destructor gives the slabs up when the thread ends. They themselves are
 // constant-initialised and have no destructor, so that access needs no guard.
 struct PostMemoryRetirer {
   ~PostMemoryRetirer() { t_post_memory.Retire(); }
@@ -18,61 +19,74 @@ thread_local PostMemoryRetirer t_retirer;
 
 }  // namespace
 
-constinit BlockExchange<PostMemory::Block, PostMemory::kPlaces>
+constinit BlockExchange<PostMemory::Slab, PostMemory::kPlaces>
     PostMemory::exchange_;
 
-// The blocks that came back to this thread first, then those that others left.
-PostMemory::Block* PostMemory::PickUp() noexcept {
-  if (!Open()) return nullptr;
-  if (returned_ == nullptr) return exchange_.Pick();
-  room_ = kChain;
-  return std::exchange(returned_, nullptr);
+void* PostMemory::AllocateSlow() {
+  const bool open = Open();
+  Slab* slab = exchange_.Pick();
+  if (slab == nullptr) {
+    slab = new (::operator new(kSlabBytes, std::align_val_t{kSlabBytes})) Slab;
+  } else {
+    // Nobody else knows it.
+    slab->left.store(kBlocks, std::memory_order_relaxed);
+  }
+  fresh_ = reinterpret_cast<char*>(slab + 1);
+  fresh_left_ = kBlocks - 1;
+  void* const block = std::exchange(fresh_, fresh_ + kBlockSize);
+  if (!open) GiveUpFresh();
+  return block;
 }
 
-// Called for the very first block, too.
-void PostMemory::PutDown() noexcept {
-  const bool first = state_ == State::kNew;
-  const bool open = Open();
-  room_ = open ? kChain : 1;
-  if (first && open) {
-    --room_;
+void PostMemory::Count(Slab* slab) noexcept {
+  if (freed_ != 0) Flush();
+  counted_ = slab;
+  // After the end of a thread nobody would take it off.
+  room_ = Open() ? kBlocks : 1;
+}
+
+void PostMemory::Flush() noexcept {
+  // With nothing to count the slab may be anybody's.
+  TakeOff(std::exchange(counted_, nullptr), std::exchange(freed_, 0));
+}
+
+void PostMemory::TakeOff(Slab* slab, uint32_t blocks) noexcept {
+  // Acquire and release: who picks the slab up sees what those wrote who freed
+  // its blocks. One who has freed all needs no locked instruction.
+  if (blocks != kBlocks &&
+      slab->left.fetch_sub(blocks, std::memory_order_acq_rel) != blocks) {
     return;
   }
-  Block* const chain = std::exchange(returned_, nullptr);
-  open ? Leave(chain) : Delete(chain);
+  if (!exchange_.Put(slab)) Delete(slab);
+}
+
+void PostMemory::GiveUpFresh() noexcept {
+  if (fresh_left_ == 0) return;
+  TakeOff(SlabOf(fresh_), std::exchange(fresh_left_, 0));
 }
 
 bool PostMemory::Open() noexcept {
   if (state_ == State::kNew) [[unlikely]] {
     state_ = State::kOpen;
-    room_ = kChain;
     t_retirer.Touch();
   }
   return state_ == State::kOpen;
 }
 
 void PostMemory::Trim() noexcept {
-  Delete(std::exchange(free_, nullptr));
-  Delete(std::exchange(returned_, nullptr));
-  room_ = state_ == State::kOpen ? kChain : 1;
-  while (Block* chain = exchange_.Pick()) Delete(chain);
+  if (freed_ != 0) Flush();
+  GiveUpFresh();
+  while (Slab* slab = exchange_.Pick()) Delete(slab);
 }
 
 void PostMemory::Retire() noexcept {
   state_ = State::kEnded;
-  room_ = 1;
-  Leave(std::exchange(free_, nullptr));
-  Leave(std::exchange(returned_, nullptr));
+  if (freed_ != 0) Flush();
+  GiveUpFresh();
 }
 
-void PostMemory::Leave(Block* chain) noexcept {
-  if (chain != nullptr && !exchange_.Put(chain)) Delete(chain);
-}
-
-void PostMemory::Delete(Block* chain) noexcept {
-  while (chain != nullptr) {
-    ::operator delete(std::exchange(chain, chain->next));
-  }
+void PostMemory::Delete(Slab* slab) noexcept {
+  ::operator delete(slab, std::align_val_t{kSlabBytes});
 }
 
 }  // namespace coil::internal

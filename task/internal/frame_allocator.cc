@@ -59,7 +59,7 @@ struct FramePool::Orphans {
     for (Block* block = Take(index); block != nullptr;) {
       Block* const next = block->next;
       list.Push(block);
-      ++pool.obtained_;
+      ++pool.obtained_[index];
       block = next;
     }
   }
@@ -71,7 +71,7 @@ struct FramePool::Orphans {
     Block* const first = std::exchange(*end, nullptr);
     Block* last = first;
     while (last->next != nullptr) last = last->next;
-    pool.obtained_ -= static_cast<ptrdiff_t>(list.count - kept);
+    pool.obtained_[index] -= list.count - kept;
     list.count = kept;
     LeaveChain(first, last, index);
   }
@@ -144,12 +144,12 @@ void* FramePool::AllocateSlow(size_t index) {
     if (list.fresh_left > 0 ||
         (list.singles >= kSingles && CutSlab(list, index))) {
       --list.fresh_left;
-      ++obtained_;
+      ++obtained_[index];
       return std::exchange(list.fresh, list.fresh + index * kGranule);
     }
   }
   void* const p = ::operator new(index * kGranule);
-  ++obtained_;
+  ++obtained_[std::min(index, kClasses)];
   if (index < kClasses) ++lists_[index].singles;
   return p;
 }
@@ -176,49 +176,80 @@ bool FramePool::CutSlab(List& list, size_t index) noexcept {
 
 void FramePool::FreeSlow(void* p, size_t index) noexcept {
   if (index >= kClasses) {
-    --obtained_;
+    --obtained_[kClasses];
     ::operator delete(p);
     return;
   }
   Block* const block = static_cast<Block*>(p);
   if (!Open()) {
-    --obtained_;
+    --obtained_[index];
     Orphans::Leave(block, index);
     return;
   }
   List& list = lists_[index];
   list.Push(block);
-  if (list.limit != 0) Sweep(list);
-  list.limit = static_cast<uint32_t>(kBytesPerClass / (index * kGranule));
-  // A slab whose blocks come back to several threads is whole in none of them:
-  // half is kept, the rest is for whoever allocates.
-  if (list.count > list.limit / 2) {
-    Orphans::LeaveRest(*this, list, list.limit / 2, index);
+  if (list.limit != 0) Sweep(index);
+  const auto ordinary =
+      static_cast<uint32_t>(kBytesPerClass / (index * kGranule));
+  list.limit = ordinary;
+  if (list.count < obtained_[index]) {
+    // Blocks of this thread are in use: what is kept are those of a peak that
+    // is not over, and they are worth another look when that is.
+    const auto most = std::min<int64_t>(obtained_[index] - 1, UINT32_MAX);
+    list.limit = std::max(ordinary, static_cast<uint32_t>(std::min<int64_t>(
+                                        most, int64_t{4} * list.count)));
+  } else if (list.count > ordinary / 2) {
+    // More were freed here than made. A slab whose blocks come back to several
+    // threads is whole in none of them: half is kept, the rest is for whoever
+    // allocates.
+    Orphans::LeaveRest(*this, list, ordinary / 2, index);
   }
 }
 
-// Gives back what can be given back of the list.
-void FramePool::Sweep(List& list) noexcept {
+// Gives back what can be given back of the class.
+void FramePool::Sweep(size_t index) noexcept {
   const Slabs::Lock lock;
   if (!lock) return;
+  List& list = lists_[index];
+  const uint32_t before = list.count;
   Slabs::Finder slabs;
-  for (Block* block = list.head; block != nullptr; block = block->next) {
-    if (Slab* slab = slabs.Of(block)) ++slab->seen;
+  // The slab that blocks are cut from is whole with those that are not cut yet.
+  Slab* cut = nullptr;
+  if (list.fresh_left > 0) {
+    cut = slabs.Of(reinterpret_cast<Block*>(list.fresh));
+    cut->seen = list.fresh_left;
   }
-  Block* block = std::exchange(list.head, nullptr);
-  const uint32_t before = std::exchange(list.count, 0);
-  while (block != nullptr) {
-    Block* const next = block->next;
-    const Slab* const slab = slabs.Of(block);
-    if (slab == nullptr) {
-      ::operator delete(block);
-      if (list.singles > 0) --list.singles;
-    } else if (slab->seen != slab->blocks) {
-      list.Push(block);
+  uint32_t whole = 0;  // blocks of the list whose slab is all here
+  for (Block** link = &list.head; *link != nullptr;) {
+    Block* const block = *link;
+    if (Slab* slab = slabs.Of(block)) {
+      if (++slab->seen == slab->blocks) {
+        whole += slab->blocks - (slab == cut ? list.fresh_left : 0);
+      }
+      link = &block->next;
+      continue;
     }
-    block = next;
+    *link = block->next;
+    ::operator delete(block);
+    --list.count;
+    if (list.singles > 0) --list.singles;
   }
-  obtained_ -= static_cast<ptrdiff_t>(before - list.count);
+  if (cut != nullptr && cut->seen == cut->blocks) list.fresh_left = 0;
+  // A second look at each block would cost as much as the first.
+  if (whole == list.count) {
+    list.head = nullptr;
+  } else if (whole > 0) {
+    for (Block** link = &list.head; *link != nullptr;) {
+      const Slab* const slab = slabs.Of(*link);
+      if (slab->seen == slab->blocks) {
+        *link = (*link)->next;
+      } else {
+        link = &(*link)->next;
+      }
+    }
+  }
+  list.count -= whole;
+  obtained_[index] -= before - list.count;
   if (Slabs::all == nullptr) return;
   std::erase_if(*Slabs::all, [](Slab* slab) {
     if (std::exchange(slab->seen, 0) != slab->blocks) return false;
@@ -231,7 +262,7 @@ void FramePool::Trim() noexcept {
   for (size_t index = 1; index < kClasses; ++index) {
     List& list = lists_[index];
     Orphans::Adopt(*this, list, index);
-    if (list.count > 0) Sweep(list);
+    if (list.count > 0) Sweep(index);
   }
 }
 
@@ -242,12 +273,12 @@ void FramePool::Retire() noexcept {
     for (; list.fresh_left > 0; --list.fresh_left) {
       list.Push(reinterpret_cast<Block*>(list.fresh));
       list.fresh += index * kGranule;
-      ++obtained_;
+      ++obtained_[index];
     }
-    if (list.count > 0) Sweep(list);
+    if (list.count > 0) Sweep(index);
     list.limit = 0;
     for (; list.count > 0; --list.count) {
-      --obtained_;
+      --obtained_[index];
       Orphans::Leave(std::exchange(list.head, list.head->next), index);
     }
   }
@@ -257,6 +288,12 @@ size_t FramePool::Kept() const noexcept {
   size_t kept = 0;
   for (const List& list : lists_) kept += list.count;
   return kept;
+}
+
+ptrdiff_t FramePool::InUse() const noexcept {
+  int64_t obtained = 0;
+  for (const int64_t blocks : obtained_) obtained += blocks;
+  return static_cast<ptrdiff_t>(obtained) - static_cast<ptrdiff_t>(Kept());
 }
 
 }  // namespace coil::internal

@@ -9,8 +9,11 @@
 // What is given back: a class that keeps more than 16 MiB is swept, as every
 // class is at the end of its thread and by Trim(): blocks that came one by one
 // go back to operator delete, and slabs whose blocks have all been freed in the
-// same thread go back whole. Of what is left after a sweep the thread keeps
-// half of the 16 MiB, and orphans the rest.
+// same thread go back whole. Blocks that are freed in another order than that
+// of their making leave few slabs whole until the last are back: while the
+// thread has some in use it keeps the rest, and sweeps again when they are four
+// times as many, or all. A thread that frees more than it made keeps half of
+// the 16 MiB, and orphans the rest.
 //
 // A block may be freed on another thread: it joins that thread's list. What is
 // left of a thread at its end is orphaned and adopted by the next thread that
@@ -80,9 +83,7 @@ class FramePool {
   // For tests: blocks that are kept, and that are in use. A block that another
   // thread frees counts there. Only the slow paths count, so it costs nothing.
   size_t Kept() const noexcept;
-  ptrdiff_t InUse() const noexcept {
-    return obtained_ - static_cast<ptrdiff_t>(Kept());
-  }
+  ptrdiff_t InUse() const noexcept;
 
  private:
   enum class State : uint8_t { kNew, kOpen, kEnded };
@@ -111,11 +112,12 @@ class FramePool {
   void* AllocateSlow(size_t index);
   bool CutSlab(List& list, size_t index) noexcept;
   void FreeSlow(void* p, size_t index) noexcept;
-  void Sweep(List& list) noexcept;
+  void Sweep(size_t index) noexcept;
 
   List lists_[kClasses] = {};
-  // Blocks that came to this thread and have not left it.
-  ptrdiff_t obtained_ = 0;
+  // Blocks that came to this thread and have not left it; the last are those
+  // that are too large for a class.
+  int64_t obtained_[kClasses + 1] = {};
   State state_ = State::kNew;
 };
 

@@ -389,40 +389,40 @@ struct CancelModel : rl::test_suite<CancelModel, 2> {
 // ---- 6. blocks that go back to the posting threads
 // -----------------------------
 
-// Each thread puts a chain down and picks one up: no chain is lost or seen
+// Each thread puts a slab down and picks one up: no slab is lost or seen
 // twice, and what its last owner wrote is seen by the next.
 template <int kThreads>
 struct ExchangeModel : rl::test_suite<ExchangeModel<kThreads>, kThreads> {
   static constexpr int kPlaces = 2;
   BlockExchange<Node, kPlaces, ModelAtomics> exchange;
-  Node chains[kThreads];
+  Node slabs[kThreads];
   Plain<Node*> in_hand[kThreads];
 
   void thread(unsigned index) {
-    Node& mine = chains[index];
+    Node& mine = slabs[index];
     mine.payload = 1;
     if (!exchange.Put(&mine)) {
       in_hand[index] = &mine;
       return;
     }
-    if (Node* chain = exchange.Pick()) {
-      RL_ASSERT(chain->payload >= 1);
-      chain->payload = chain->payload + 1;
-      if (!exchange.Put(chain)) in_hand[index] = chain;
+    if (Node* slab = exchange.Pick()) {
+      RL_ASSERT(slab->payload >= 1);
+      slab->payload = slab->payload + 1;
+      if (!exchange.Put(slab)) in_hand[index] = slab;
     }
   }
 
   void after() {
     int found = 0;
-    auto Count = [&](Node* chain) {
-      RL_ASSERT(chain->payload != 0);
-      chain->payload = 0;  // once only
+    auto Count = [&](Node* slab) {
+      RL_ASSERT(slab->payload != 0);
+      slab->payload = 0;  // once only
       ++found;
     };
     for (auto& hand : in_hand) {
-      if (Node* chain = hand) Count(chain);
+      if (Node* slab = hand) Count(slab);
     }
-    while (Node* chain = exchange.Pick()) Count(chain);
+    while (Node* slab = exchange.Pick()) Count(slab);
     RL_ASSERT(found == kThreads);
   }
 };

@@ -4,8 +4,10 @@
 #include "coil/loop/internal/post_memory.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -25,11 +27,20 @@ std::atomic<long> g_deletes{0};
   if (void* p = std::malloc(size)) return p;
   throw std::bad_alloc();
 }
+[[gnu::noinline]] void* operator new(size_t size, std::align_val_t align) {
+  g_news.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::aligned_alloc(static_cast<size_t>(align), size)) return p;
+  throw std::bad_alloc();
+}
 [[gnu::noinline]] void operator delete(void* p) noexcept {
   g_deletes.fetch_add(1, std::memory_order_relaxed);
   std::free(p);
 }
 [[gnu::noinline]] void operator delete(void* p, size_t) noexcept {
+  g_deletes.fetch_add(1, std::memory_order_relaxed);
+  std::free(p);
+}
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept {
   g_deletes.fetch_add(1, std::memory_order_relaxed);
   std::free(p);
 }
@@ -42,19 +53,35 @@ struct Block : PostAllocated<Block> {
   int owner = 0;
 };
 
+constexpr int kSlab = static_cast<int>(PostMemory::kBlocks);
+
 #if COIL_FRAME_POOL
-TEST(PostMemoryTest, BlockThatIsFreedIsUsedAgain) {
-  delete new Block();
+TEST(PostMemoryTest, BlocksAreLinesOfTheirOwn) {
+  std::set<uintptr_t> places;
+  std::vector<Block*> blocks(2 * kSlab);
+  for (Block*& block : blocks) {
+    block = new Block();
+    const auto place = reinterpret_cast<uintptr_t>(block);
+    EXPECT_EQ(place % PostMemory::kBlockSize, 0u);
+    EXPECT_NE(place % PostMemory::kSlabBytes, 0u) << "the head of a slab";
+    places.insert(place);
+  }
+  EXPECT_EQ(places.size(), blocks.size());
+  for (Block* block : blocks) delete block;
+}
+
+TEST(PostMemoryTest, SlabsThatAreFreedAreUsedAgain) {
+  for (int i = 0; i < 2 * kSlab; ++i) delete new Block();
   const long before = g_news;
-  for (int i = 0; i < 1000; ++i) delete new Block();
+  for (int i = 0; i < 20 * kSlab; ++i) delete new Block();
   EXPECT_EQ(g_news, before);
 }
 
-// The whole of what one thread has freed but the chain at its hand, and after
-// its end all of it.
+// Its slabs, once all their blocks are free, and after its end the rest.
 TEST(PostMemoryTest, WhatOneThreadFreesAnotherAllocates) {
-  constexpr int kBlocks = 4 * PostMemory::kChain;
-  std::vector<Block*> blocks(kBlocks);
+  constexpr int kCount = 4 * kSlab;
+  std::vector<Block*> blocks(kCount);
+  t_post_memory.Trim();
   for (Block*& block : blocks) block = new Block();
   std::thread([&] {
     for (Block* block : blocks) delete block;
@@ -67,20 +94,59 @@ TEST(PostMemoryTest, WhatOneThreadFreesAnotherAllocates) {
   }).join();
 }
 
+TEST(PostMemoryTest, BlockThatIsHeldKeepsItsSlabAndNoOther) {
+  t_post_memory.Trim();
+  const long before = g_news - g_deletes;
+  Block* held = nullptr;
+  {
+    std::vector<Block*> blocks(3 * kSlab);
+    for (Block*& block : blocks) block = new Block();
+    held = blocks[kSlab + 1];
+    for (Block* block : blocks) {
+      if (block != held) delete block;
+    }
+  }
+  t_post_memory.Trim();
+  EXPECT_EQ(g_news - g_deletes, before + 1);
+  delete held;
+  t_post_memory.Trim();
+  EXPECT_EQ(g_news - g_deletes, before);
+}
+
+// Two threads free the blocks of one slab by turns, and a third the last.
+TEST(PostMemoryTest, SlabIsWholeWhoeverFreesTheLast) {
+  t_post_memory.Trim();
+  const long before = g_news - g_deletes;
+  {
+    std::vector<Block*> blocks(kSlab);
+    for (Block*& block : blocks) block = new Block();
+    auto FreeThird = [&blocks](int first) {
+      for (int i = first; i < kSlab; i += 3) delete blocks[i];
+    };
+    std::thread([&] { FreeThird(0); }).join();
+    std::thread([&] { FreeThird(1); }).join();
+    EXPECT_EQ(g_news - g_deletes, before + 2);  // with `blocks`
+    FreeThird(2);
+  }
+  t_post_memory.Trim();
+  EXPECT_EQ(g_news - g_deletes, before);
+}
+
 TEST(PostMemoryTest, WhatIsKeptIsBounded) {
-  constexpr int kBlocks = 2 * PostMemory::kChain * PostMemory::kPlaces;
-  std::vector<Block*> blocks(kBlocks);
+  constexpr int kSlabs = 2 * PostMemory::kPlaces;
+  t_post_memory.Trim();
+  std::vector<Block*> blocks(static_cast<size_t>(kSlabs) * kSlab);
+  const long before = g_news - g_deletes;
   for (Block*& block : blocks) block = new Block();
-  const long before = g_deletes;
+  EXPECT_EQ(g_news - g_deletes, before + kSlabs);
   for (Block* block : blocks) delete block;
-  EXPECT_GE(g_deletes - before,
-            kBlocks - PostMemory::kChain * (PostMemory::kPlaces + 2));
+  EXPECT_LE(g_news - g_deletes, before + PostMemory::kPlaces + 2);
 }
 
 TEST(PostMemoryTest, TrimGivesEverythingBack) {
   t_post_memory.Trim();
   const long before = g_news - g_deletes;
-  std::vector<Block*> blocks(3 * PostMemory::kChain);
+  std::vector<Block*> blocks(3 * kSlab - 5);
   for (Block*& block : blocks) block = new Block();
   for (Block* block : blocks) delete block;
   t_post_memory.Trim();
@@ -105,14 +171,18 @@ TEST(PostMemoryTest, BlockMayBeFreedWhileItsThreadEnds) {
 TEST(PostMemoryTest, PostsInASteadyStreamAllocateNothing) {
   EventLoop loop;
   auto PostMany = [&loop] {
-    for (int i = 0; i < 100; ++i) loop.CallSoonThreadSafe([] {});
+    for (int i = 0; i < kSlab; ++i) loop.CallSoonThreadSafe([] {});
     loop.CallSoonThreadSafe([&loop] { loop.Stop(); });
   };
-  std::thread(PostMany).join();
-  loop.RunForever();
+  auto Rounds = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      PostMany();
+      loop.RunForever();
+    }
+  };
+  Rounds(4);
   const long before = g_news;
-  PostMany();
-  loop.RunForever();
+  Rounds(20);
   EXPECT_EQ(g_news, before);
 }
 #endif

@@ -3,12 +3,14 @@
 
 #include "coil/task/internal/frame_allocator.h"
 
+#include <algorithm>
 #include <atomic>
 #include <barrier>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <random>
 #include <set>
 #include <thread>
 #include <vector>
@@ -135,6 +137,34 @@ TEST(FrameAllocatorTest, WhatIsKeptIsBounded) {
             static_cast<long>(FramePool::kBytesPerClass) + 2 * 65536);
   t_frame_pool.Trim();
   EXPECT_LE(g_slabs, slabs + 1);
+}
+
+// The frames of a million sleeps end in the order of their deadlines.
+TEST(FrameAllocatorTest, PeakThatEndsOutOfOrderGoesBack) {
+  constexpr size_t kSize = 1608;
+  t_frame_pool.Trim();
+  const long slabs = g_slabs;
+  const int count = static_cast<int>(3 * FramePool::kBytesPerClass / kSize);
+  std::vector<void*> blocks = Allocate(count, kSize);
+  std::shuffle(blocks.begin(), blocks.end(), std::minstd_rand(1));
+  Free(blocks, kSize);
+  EXPECT_EQ(g_slabs, slabs);
+  Free(Allocate(100, kSize), kSize);
+}
+
+// As long as the peak is not over its blocks are of use to this thread.
+TEST(FrameAllocatorTest, PeakThatGoesOnKeepsItsBlocks) {
+  constexpr size_t kSize = 1616;
+  const int count = static_cast<int>(3 * FramePool::kBytesPerClass / kSize);
+  std::vector<void*> blocks = Allocate(count, kSize);
+  std::shuffle(blocks.begin(), blocks.end(), std::minstd_rand(1));
+  const std::vector<void*> kept(blocks.begin() + 2 * count / 3, blocks.end());
+  blocks.resize(2 * count / 3);
+  Free(blocks, kSize);
+  const long slabs = g_slabs;
+  Free(Allocate(2 * count / 3, kSize), kSize);
+  EXPECT_EQ(g_slabs, slabs);
+  Free(kept, kSize);
 }
 
 TEST(FrameAllocatorTest, BlocksThatAnotherThreadFreesGoBackWithIt) {
