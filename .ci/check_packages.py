@@ -74,10 +74,21 @@ def package_list(packages):
     return 'PACKAGES = [\n%s]\n' % ''.join('    "%s",\n' % p for p in sorted(packages))
 
 
+def compiled_alone(package, header):
+    """Whether a source of its own, which includes it before all else, compiles it alone."""
+    path = '%s/%s.cc' % (package, header)
+    if not os.path.exists(path):
+        return False
+    first = re.search(r'^#include .*', read(path), re.M)
+    return first is not None and first.group() == '#include "coil/%s/%s.h"' % (package, header)
+
+
 def header_list(package):
     targets = header_targets(package)
     entries = []
     for header in public_headers(package):
+        if compiled_alone(package, header):
+            continue
         target = targets.get(header, header if header == umbrella(package) else None)
         if target:
             entries.append(header if target == header else '%s:%s' % (header, target))

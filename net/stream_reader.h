@@ -77,7 +77,8 @@ class LimitOverrunError : public std::runtime_error {
 
 namespace internal {
 
-// What the braces in ReadUntil({"a", "b"}) make. A std::vector would be made
+// What ReadUntil("a", "b") and the braces in ReadUntil({"a", "b"}) make. A
+// std::vector would be made
 // from an array, which g++ 12 cannot keep in a co_await expression.
 struct SeparatorList {
   template <class... S>
@@ -125,10 +126,7 @@ class StreamReader {
     requires(std::is_constructible_v<std::string, S> && ...)
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(
       S... separators) const {
-    std::vector<std::string> list;
-    list.reserve(sizeof...(S));
-    (list.emplace_back(std::move(separators)), ...);
-    return ReadUntilAny(std::move(list));
+    return ReadUntilAny(internal::SeparatorList(std::move(separators)...).list);
   }
   // ReadUntil({"\r\n", "\n"}), as Python's tuple.
   [[nodiscard("co_await it")]] Co<std::string> ReadUntil(

@@ -1,4 +1,7 @@
-"""Tests that each public header compiles alone, and that the examples in headers and documents do."""
+"""Tests that each public header compiles alone, and that the examples in headers and documents do.
+
+Most headers are the first include of a source of their own, which proves it; here are the others.
+"""
 
 load("//:coil.bzl", "coil_cc_library", "coil_cc_test")
 
