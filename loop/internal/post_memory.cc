@@ -26,7 +26,8 @@ void* PostMemory::AllocateSlow() {
   const bool open = Open();
   Slab* slab = exchange_.Pick();
   if (slab == nullptr) {
-    slab = new (::operator new(kSlabBytes, std::align_val_t{kSlabBytes})) Slab;
+    slab =
+        new (::operator new(kSlabBytes, std::align_val_t{kSlabAlignment})) Slab;
   } else {
     // Nobody else knows it.
     slab->left.store(kBlocks, std::memory_order_relaxed);
@@ -39,8 +40,12 @@ void* PostMemory::AllocateSlow() {
 }
 
 void PostMemory::Count(Slab* slab) noexcept {
-  if (freed_ != 0) Flush();
-  counted_ = slab;
+  std::swap(counted_, other_);
+  std::swap(freed_, other_freed_);
+  if (counted_ != slab) {
+    if (freed_ != 0) Flush();
+    counted_ = slab;
+  }
   // After the end of a thread nobody would take it off.
   room_ = Open() ? kBlocks : 1;
 }
@@ -48,6 +53,12 @@ void PostMemory::Count(Slab* slab) noexcept {
 void PostMemory::Flush() noexcept {
   // With nothing to count the slab may be anybody's.
   TakeOff(std::exchange(counted_, nullptr), std::exchange(freed_, 0));
+}
+
+void PostMemory::FlushBoth() noexcept {
+  if (freed_ != 0) Flush();
+  if (other_freed_ == 0) return;
+  TakeOff(std::exchange(other_, nullptr), std::exchange(other_freed_, 0));
 }
 
 void PostMemory::TakeOff(Slab* slab, uint32_t blocks) noexcept {
@@ -74,19 +85,19 @@ bool PostMemory::Open() noexcept {
 }
 
 void PostMemory::Trim() noexcept {
-  if (freed_ != 0) Flush();
+  FlushBoth();
   GiveUpFresh();
   while (Slab* slab = exchange_.Pick()) Delete(slab);
 }
 
 void PostMemory::Retire() noexcept {
   state_ = State::kEnded;
-  if (freed_ != 0) Flush();
+  FlushBoth();
   GiveUpFresh();
 }
 
 void PostMemory::Delete(Slab* slab) noexcept {
-  ::operator delete(slab, std::align_val_t{kSlabBytes});
+  ::operator delete(slab, std::align_val_t{kSlabAlignment});
 }
 
 }  // namespace coil::internal

@@ -7,8 +7,8 @@
 // be fetched ahead, so that the thread does not wait for lines that lie in the
 // other core's cache. The freeing threads count; who counts the last block of a
 // slab leaves it in an exchange, where posting threads pick it up. What is kept
-// is bounded: two slabs for each thread and 512 in the exchange (8 MB); what is
-// more goes back to operator delete. Off under AddressSanitizer.
+// is bounded: three slabs for each thread and 512 in the exchange (8 MB); what
+// is more goes back to operator delete. Off under AddressSanitizer.
 //
 // Threads: any; the slabs at hand are thread-local.
 // Lifetime: a slab lives until each of its blocks was freed, so one that is
@@ -34,8 +34,10 @@ class PostMemory {
  public:
   // What every block has room for, and is aligned to: a cache line.
   static constexpr size_t kBlockSize = 64;
-  // A slab is aligned to its size: so a block knows its slab.
-  static constexpr size_t kSlabBytes = 16 << 10;
+  // Slabs begin at multiples of this: so a block knows its slab.
+  static constexpr size_t kSlabAlignment = 16 << 10;
+  // With malloc's header as much, so that they can lie side by side.
+  static constexpr size_t kSlabBytes = kSlabAlignment - 16;
   static constexpr uint32_t kBlocks = kSlabBytes / kBlockSize - 1;
   static constexpr int kPlaces = 512;
 
@@ -72,15 +74,16 @@ class PostMemory {
 
   static Slab* SlabOf(void* p) noexcept {
     return reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(p) &
-                                   ~(uintptr_t{kSlabBytes} - 1));
+                                   ~(uintptr_t{kSlabAlignment} - 1));
   }
   // True unless the thread is ending; makes sure that its end is noticed.
   bool Open() noexcept;
   void* AllocateSlow();
   // Counts on another slab from now on.
   void Count(Slab* slab) noexcept;
-  // Takes what was counted off the slab.
+  // Takes what was counted off the slab, or off both.
   void Flush() noexcept;
+  void FlushBoth() noexcept;
   void GiveUpFresh() noexcept;
   void Retire() noexcept;
   static void TakeOff(Slab* slab, uint32_t blocks) noexcept;
@@ -90,8 +93,11 @@ class PostMemory {
   uint32_t fresh_left_ = 0;
   uint32_t freed_ = 0;  // of `counted_`, not taken off it yet
   uint32_t room_ = 0;   // how many may be counted
+  // Of the slab counted on before: two posting threads often take turns.
+  uint32_t other_freed_ = 0;
   State state_ = State::kNew;
   Slab* counted_ = nullptr;
+  Slab* other_ = nullptr;
 
   static constinit BlockExchange<Slab, kPlaces> exchange_;
 };

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <new>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,20 +19,6 @@ struct Retirer {
 };
 
 thread_local Retirer t_retirer;
-
-// At the begin of a slab. Written under the lock of the slabs only.
-struct alignas(16) Slab {
-  explicit Slab(size_t block_bytes)
-      : blocks(static_cast<uint32_t>((FramePool::kSlabBytes - sizeof(Slab)) /
-                                     block_bytes)) {}
-  bool Holds(const void* block) const noexcept {
-    return static_cast<const char*>(block) <
-           reinterpret_cast<const char*>(this) + FramePool::kSlabBytes;
-  }
-
-  const uint32_t blocks;
-  uint32_t seen = 0;  // blocks of it in the list that is being swept
-};
 
 }  // namespace
 
@@ -84,9 +71,32 @@ constinit std::atomic<FramePool::Block*> FramePool::Orphans::heads[kClasses]{};
 // lock goes on without slabs, or without a sweep: so the child of a fork, whose
 // parent held it in another thread, does not hang.
 struct FramePool::Slabs {
+  // At the begin of a slab. Written under the lock only.
+  struct alignas(16) Slab {
+    explicit Slab(size_t block_bytes)
+        : blocks(static_cast<uint32_t>((kSlabBytes - sizeof(Slab)) /
+                                       block_bytes)) {}
+    bool Holds(const void* block) const noexcept {
+      return static_cast<const char*>(block) <
+             reinterpret_cast<const char*>(this) + kSlabBytes;
+    }
+
+    const uint32_t blocks;
+    // While a list is swept: how many blocks of the slab are in it, these
+    // blocks, and the next slab of which there are some.
+    uint32_t seen = 0;
+    Block* first = nullptr;
+    Block* last = nullptr;
+    Slab* next_seen = nullptr;
+  };
   class Lock {
    public:
-    Lock() noexcept : held_(!busy.test_and_set(std::memory_order_acquire)) {}
+    explicit Lock(int tries = 1) noexcept {
+      for (; tries > 0 && !held_; --tries) {
+        held_ = !busy.test_and_set(std::memory_order_acquire);
+        if (!held_ && tries > 1) std::this_thread::yield();
+      }
+    }
     ~Lock() {
       if (held_) busy.clear(std::memory_order_release);
     }
@@ -95,7 +105,7 @@ struct FramePool::Slabs {
     explicit operator bool() const { return held_; }
 
    private:
-    const bool held_;
+    bool held_ = false;
   };
   // Finds the slab that a block was cut from; neighbours are often of the same.
   class Finder {
@@ -120,7 +130,12 @@ struct FramePool::Slabs {
   static constinit std::vector<Slab*>* all;
 };
 constinit std::atomic_flag FramePool::Slabs::busy;
-constinit std::vector<Slab*>* FramePool::Slabs::all = nullptr;
+constinit std::vector<FramePool::Slabs::Slab*>* FramePool::Slabs::all = nullptr;
+
+// How many blocks a thread keeps that has none in use.
+constexpr uint32_t FramePool::Ordinary(size_t index) noexcept {
+  return static_cast<uint32_t>(kBytesPerClass / (index * kGranule));
+}
 
 // True unless the thread is ending; makes sure that its end is noticed.
 bool FramePool::Open() noexcept {
@@ -160,10 +175,10 @@ bool FramePool::CutSlab(List& list, size_t index) noexcept {
   if (!lock) return false;
   void* const memory = ::operator new(kSlabBytes, std::nothrow);
   if (memory == nullptr) return false;
-  Slab* const slab = new (memory) Slab(index * kGranule);
+  auto* const slab = new (memory) Slabs::Slab(index * kGranule);
   try {
-    if (Slabs::all == nullptr) Slabs::all = new std::vector<Slab*>();
-    std::vector<Slab*>& all = *Slabs::all;
+    if (Slabs::all == nullptr) Slabs::all = new std::vector<Slabs::Slab*>();
+    std::vector<Slabs::Slab*>& all = *Slabs::all;
     all.insert(std::lower_bound(all.begin(), all.end(), slab), slab);
   } catch (const std::bad_alloc&) {
     ::operator delete(memory);
@@ -189,70 +204,74 @@ void FramePool::FreeSlow(void* p, size_t index) noexcept {
   List& list = lists_[index];
   list.Push(block);
   if (list.limit != 0) Sweep(index);
-  const auto ordinary =
-      static_cast<uint32_t>(kBytesPerClass / (index * kGranule));
+  const uint32_t ordinary = Ordinary(index);
   list.limit = ordinary;
-  if (list.count < obtained_[index]) {
-    // Blocks of this thread are in use: what is kept are those of a peak that
-    // is not over, and they are worth another look when that is.
-    const auto most = std::min<int64_t>(obtained_[index] - 1, UINT32_MAX);
-    list.limit = std::max(ordinary, static_cast<uint32_t>(std::min<int64_t>(
-                                        most, int64_t{4} * list.count)));
-  } else if (list.count > ordinary / 2) {
-    // More were freed here than made. A slab whose blocks come back to several
-    // threads is whole in none of them: half is kept, the rest is for whoever
-    // allocates.
-    Orphans::LeaveRest(*this, list, ordinary / 2, index);
+  // More were freed here than made. A slab whose blocks come back to several
+  // threads is whole in none of them: half is kept, the rest is for whoever
+  // allocates.
+  uint32_t kept = ordinary / 2;
+  // As far as this thread knows: others may have freed them.
+  const int64_t in_use = obtained_[index] - list.count;
+  if (in_use > kFew) {
+    // What is kept are the blocks of a peak that is not over, and worth another
+    // look when it is.
+    const uint32_t most = kMostOfAPeak * ordinary;
+    list.limit = static_cast<uint32_t>(std::clamp<int64_t>(
+        std::min(int64_t{4} * list.count, obtained_[index] - 1 - kFew),
+        ordinary, most));
+    kept = list.count <= most ? most : most / 2;
   }
+  if (list.count > kept) Orphans::LeaveRest(*this, list, kept, index);
 }
 
-// Gives back what can be given back of the class.
+// Gives back what can be given back of the class. Each block is looked at once,
+// and what stays lies in the order of the slabs afterwards.
 void FramePool::Sweep(size_t index) noexcept {
-  const Slabs::Lock lock;
+  // Much is at stake where a peak has ended, and a child of a fork must not
+  // wait for ever.
+  const Slabs::Lock lock(/*tries=*/64);
   if (!lock) return;
   List& list = lists_[index];
   const uint32_t before = list.count;
   Slabs::Finder slabs;
-  // The slab that blocks are cut from is whole with those that are not cut yet.
-  Slab* cut = nullptr;
-  if (list.fresh_left > 0) {
-    cut = slabs.Of(reinterpret_cast<Block*>(list.fresh));
-    cut->seen = list.fresh_left;
-  }
-  uint32_t whole = 0;  // blocks of the list whose slab is all here
-  for (Block** link = &list.head; *link != nullptr;) {
-    Block* const block = *link;
-    if (Slab* slab = slabs.Of(block)) {
-      if (++slab->seen == slab->blocks) {
-        whole += slab->blocks - (slab == cut ? list.fresh_left : 0);
+  Slabs::Slab* seen = nullptr;
+  for (Block* block = std::exchange(list.head, nullptr); block != nullptr;) {
+    Block* const next = block->next;
+    if (Slabs::Slab* slab = slabs.Of(block)) {
+      if (slab->seen++ == 0) {
+        slab->next_seen = std::exchange(seen, slab);
+        slab->first = nullptr;
+        slab->last = block;
       }
-      link = &block->next;
+      block->next = std::exchange(slab->first, block);
+    } else {
+      ::operator delete(block);
+      --list.count;
+      if (list.singles > 0) --list.singles;
+    }
+    block = next;
+  }
+  // The slab that blocks are cut from is whole with those that are not cut yet.
+  const Slabs::Slab* const cut =
+      list.fresh_left == 0
+          ? nullptr
+          : slabs.Of(reinterpret_cast<const Block*>(list.fresh));
+  bool some_are_whole = false;
+  for (Slabs::Slab* slab = seen; slab != nullptr; slab = slab->next_seen) {
+    const uint32_t fresh = slab == cut ? list.fresh_left : 0;
+    if (slab->seen + fresh == slab->blocks) {
+      list.count -= slab->seen;
+      if (slab == cut) list.fresh_left = 0;
+      some_are_whole = true;
       continue;
     }
-    *link = block->next;
-    ::operator delete(block);
-    --list.count;
-    if (list.singles > 0) --list.singles;
+    slab->last->next = std::exchange(list.head, slab->first);
+    slab->seen = 0;
   }
-  if (cut != nullptr && cut->seen == cut->blocks) list.fresh_left = 0;
-  // A second look at each block would cost as much as the first.
-  if (whole == list.count) {
-    list.head = nullptr;
-  } else if (whole > 0) {
-    for (Block** link = &list.head; *link != nullptr;) {
-      const Slab* const slab = slabs.Of(*link);
-      if (slab->seen == slab->blocks) {
-        *link = (*link)->next;
-      } else {
-        link = &(*link)->next;
-      }
-    }
-  }
-  list.count -= whole;
   obtained_[index] -= before - list.count;
-  if (Slabs::all == nullptr) return;
-  std::erase_if(*Slabs::all, [](Slab* slab) {
-    if (std::exchange(slab->seen, 0) != slab->blocks) return false;
+  if (!some_are_whole) return;
+  std::erase_if(*Slabs::all, [](Slabs::Slab* slab) {
+    if (slab->seen == 0) return false;
     ::operator delete(slab);
     return true;
   });
@@ -263,6 +282,7 @@ void FramePool::Trim() noexcept {
     List& list = lists_[index];
     Orphans::Adopt(*this, list, index);
     if (list.count > 0) Sweep(index);
+    list.limit = std::min(list.limit, Ordinary(index));
   }
 }
 

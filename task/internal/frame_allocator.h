@@ -11,9 +11,9 @@
 // go back to operator delete, and slabs whose blocks have all been freed in the
 // same thread go back whole. Blocks that are freed in another order than that
 // of their making leave few slabs whole until the last are back: while the
-// thread has some in use it keeps the rest, and sweeps again when they are four
-// times as many, or all. A thread that frees more than it made keeps half of
-// the 16 MiB, and orphans the rest.
+// thread has some in use it keeps the rest, up to 128 MiB, and sweeps again
+// when they are four times as many, or nearly all. A thread that frees more
+// than it made keeps half of the 16 MiB, and orphans the rest.
 //
 // A block may be freed on another thread: it joins that thread's list. What is
 // left of a thread at its end is orphaned and adopted by the next thread that
@@ -48,6 +48,10 @@ class FramePool {
   static constexpr size_t kSlabBytes = (64 << 10) - 16;
   // Bytes that one class keeps before it is swept.
   static constexpr size_t kBytesPerClass = 16 << 20;
+  // The same, in these units, in a thread that has blocks of it in use.
+  static constexpr uint32_t kMostOfAPeak = 8;
+  // A peak is over when no more blocks of the class are in use.
+  static constexpr int64_t kFew = 32;
 
   constexpr FramePool() = default;
 
@@ -108,6 +112,7 @@ class FramePool {
   struct Orphans;
   struct Slabs;
 
+  static constexpr uint32_t Ordinary(size_t index) noexcept;
   bool Open() noexcept;
   void* AllocateSlow(size_t index);
   bool CutSlab(List& list, size_t index) noexcept;

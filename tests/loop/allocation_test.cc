@@ -6,6 +6,7 @@
 
 #include "coil/loop/event_loop.h"
 #include "coil/loop/internal/loop_core.h"
+#include "coil/loop/internal/pooling.h"
 #include "gtest/gtest.h"
 #include "tests/loop/counting_allocations.h"
 #include "tests/loop/loop_testing.h"
@@ -122,14 +123,18 @@ TEST(AllocationTest, SmallCallbackAllocatesOnce) {
   EventLoop loop;
   int runs = 0;
   EXPECT_EQ(AllocationsOf([&] { loop.CallSoon([&runs] { ++runs; }); }), 1);
-  EXPECT_EQ(
-      AllocationsOf([&] { loop.CallSoonThreadSafe([&runs] { ++runs; }); }), 1);
+  // Of a thread's posts one in 255 begins a slab.
+  long of_posts = 0;
+  for (int i = 0; i < 10; ++i) {
+    of_posts += AllocationsOf([&] { loop.CallSoonThreadSafe([] {}); });
+  }
+  EXPECT_LE(of_posts, COIL_FRAME_POOL ? 1 : 10);
   EXPECT_EQ(AllocationsOf([&] {
               loop.CallLater(-absl::Seconds(1), [&runs] { ++runs; });
             }),
             1);
   EXPECT_EQ(AllocationsOf([&] { RunOnePass(loop); }), 0);
-  EXPECT_EQ(runs, 3);
+  EXPECT_EQ(runs, 2);
 }
 
 TEST(AllocationTest, NodesAreSmall) {

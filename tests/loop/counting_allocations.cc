@@ -12,11 +12,14 @@ std::atomic<size_t> g_bytes{0};
 std::atomic<long> g_live{0};
 std::atomic<coil_testing::AllocationFailure> g_fails{nullptr};
 
-void* Allocate(size_t size) noexcept {
+// `alignment` is zero for that of malloc.
+void* Allocate(size_t size, size_t alignment = 0) noexcept {
   const coil_testing::AllocationFailure fails =
       g_fails.load(std::memory_order_relaxed);
   if (fails != nullptr && fails()) return nullptr;
-  void* const p = std::malloc(size == 0 ? 1 : size);
+  if (size == 0) size = 1;
+  void* const p =
+      alignment == 0 ? std::malloc(size) : std::aligned_alloc(alignment, size);
   if (p == nullptr) return nullptr;
   g_count.fetch_add(1, std::memory_order_relaxed);
   g_bytes.fetch_add(size, std::memory_order_relaxed);
@@ -24,8 +27,8 @@ void* Allocate(size_t size) noexcept {
   return p;
 }
 
-void* AllocateOrThrow(size_t size) {
-  if (void* const p = Allocate(size)) return p;
+void* AllocateOrThrow(size_t size, size_t alignment = 0) {
+  if (void* const p = Allocate(size, alignment)) return p;
   throw std::bad_alloc();
 }
 
@@ -36,8 +39,7 @@ void Free(void* p) noexcept {
 
 }  // namespace
 
-// All of them but those with an alignment: a sanitizer has its own, and does
-// not like to see them mixed.
+// All of them: a sanitizer has its own, and does not like to see them mixed.
 void* operator new(size_t size) { return AllocateOrThrow(size); }
 void* operator new[](size_t size) { return AllocateOrThrow(size); }
 void* operator new(size_t size, const std::nothrow_t&) noexcept {
@@ -46,12 +48,38 @@ void* operator new(size_t size, const std::nothrow_t&) noexcept {
 void* operator new[](size_t size, const std::nothrow_t&) noexcept {
   return Allocate(size);
 }
+void* operator new(size_t size, std::align_val_t alignment) {
+  return AllocateOrThrow(size, static_cast<size_t>(alignment));
+}
+void* operator new[](size_t size, std::align_val_t alignment) {
+  return AllocateOrThrow(size, static_cast<size_t>(alignment));
+}
+void* operator new(size_t size, std::align_val_t alignment,
+                   const std::nothrow_t&) noexcept {
+  return Allocate(size, static_cast<size_t>(alignment));
+}
+void* operator new[](size_t size, std::align_val_t alignment,
+                     const std::nothrow_t&) noexcept {
+  return Allocate(size, static_cast<size_t>(alignment));
+}
 void operator delete(void* p) noexcept { Free(p); }
 void operator delete[](void* p) noexcept { Free(p); }
 void operator delete(void* p, size_t) noexcept { Free(p); }
 void operator delete[](void* p, size_t) noexcept { Free(p); }
 void operator delete(void* p, const std::nothrow_t&) noexcept { Free(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { Free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { Free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { Free(p); }
+void operator delete(void* p, size_t, std::align_val_t) noexcept { Free(p); }
+void operator delete[](void* p, size_t, std::align_val_t) noexcept { Free(p); }
+void operator delete(void* p, std::align_val_t,
+                     const std::nothrow_t&) noexcept {
+  Free(p);
+}
+void operator delete[](void* p, std::align_val_t,
+                       const std::nothrow_t&) noexcept {
+  Free(p);
+}
 
 namespace coil_testing {
 

@@ -63,7 +63,7 @@ TEST(PostMemoryTest, BlocksAreLinesOfTheirOwn) {
     block = new Block();
     const auto place = reinterpret_cast<uintptr_t>(block);
     EXPECT_EQ(place % PostMemory::kBlockSize, 0u);
-    EXPECT_NE(place % PostMemory::kSlabBytes, 0u) << "the head of a slab";
+    EXPECT_NE(place % PostMemory::kSlabAlignment, 0u) << "the head of a slab";
     places.insert(place);
   }
   EXPECT_EQ(places.size(), blocks.size());
@@ -153,6 +153,25 @@ TEST(PostMemoryTest, TrimGivesEverythingBack) {
   EXPECT_EQ(g_news - g_deletes, before + 1);  // `blocks`
 }
 
+// What two threads have posted comes to the loop's by turns.
+TEST(PostMemoryTest, BlocksOfTwoOrThreeSlabsByTurnsAreAllCounted) {
+  for (const int slabs : {2, 3}) {
+    t_post_memory.Trim();
+    const long before = g_news - g_deletes;
+    {
+      std::vector<Block*> blocks(slabs * kSlab);
+      for (Block*& block : blocks) block = new Block();
+      for (int i = 0; i < kSlab; ++i) {
+        for (int slab = 0; slab < slabs; ++slab) {
+          delete blocks[slab * kSlab + i];
+        }
+      }
+    }
+    t_post_memory.Trim();
+    EXPECT_EQ(g_news - g_deletes, before) << slabs;
+  }
+}
+
 TEST(PostMemoryTest, BlockMayBeFreedWhileItsThreadEnds) {
   struct Late {
     ~Late() {
@@ -161,11 +180,15 @@ TEST(PostMemoryTest, BlockMayBeFreedWhileItsThreadEnds) {
     }
     Block* block = nullptr;
   };
+  t_post_memory.Trim();
+  const long before = g_news - g_deletes;
   std::thread([] {
     // Its destructor is registered before that of the memory, so it runs later.
     thread_local Late late;
     late.block = new Block();
   }).join();
+  t_post_memory.Trim();
+  EXPECT_EQ(g_news - g_deletes, before);
 }
 
 TEST(PostMemoryTest, PostsInASteadyStreamAllocateNothing) {
