@@ -5,6 +5,7 @@
 // printed. What to look for: a server, a queue with a shutdown, a semaphore, a
 // timeout, a task group, work in a thread, and a clean end by Ctrl-C.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -124,8 +125,61 @@ Chunk ReadChunk(std::ifstream& file, const std::string& path) {
   return lines;
 }
 
+// A pipe may be silent for long, and so may a terminal: who waits for them in a
+// thread does not hear Ctrl-C.
+bool IsPipe(const std::string& path) {
+  const std::filesystem::file_status status = std::filesystem::status(path);
+  if (!std::filesystem::is_character_file(status)) {
+    return std::filesystem::is_fifo(status);
+  }
+  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const bool terminal = fd >= 0 && isatty(fd);
+  close(fd);
+  return terminal;
+}
+
+// Until somebody writes: before that a pipe is at its end.
+coil::Co<void> WaitForWriter(const coil::net::PipeEnd& pipe) {
+  struct Watch {
+    ~Watch() { coil::EventLoop::Current().RemoveReader(fd); }
+    int fd;
+  } watch{pipe.Descriptor()};
+  coil::Future<void> readable;
+  coil::EventLoop::Current().AddReader(watch.fd, [&readable] {
+    if (!readable.Done()) readable.SetResult();
+  });
+  co_await readable;
+}
+
+coil::Co<void> ReadPipe(const std::string& path, coil::Queue<Chunk>& chunks) {
+  coil::net::PipeEnd end = coil::net::PipeEnd::Adopt(
+      open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!end) throw std::system_error(errno, std::generic_category(), path);
+  co_await WaitForWriter(end);
+  StreamReader pipe = coil::net::ConnectReadPipe(std::move(end));
+  Chunk lines;
+  std::string line;
+  for (;;) {
+    const std::string_view text = co_await pipe.Peek();
+    for (const char c : text) {
+      line += c;
+      if (c == '\n') lines.push_back(std::exchange(line, {}));
+    }
+    const bool ended = text.empty();
+    pipe.Consume(text.size());
+    if (ended && !line.empty()) lines.push_back(line + "\n");
+    Chunk ready = std::exchange(lines, {});
+    if (!ready.empty()) co_await chunks.Put(std::move(ready));
+    if (ended) co_return;
+  }
+}
+
 // Piece by piece: the file may be long, or a pipe that never ends.
 coil::Co<void> ReadFile(const std::string& path, coil::Queue<Chunk>& chunks) {
+  if (IsPipe(path)) {
+    co_await ReadPipe(path, chunks);
+    co_return;
+  }
   std::ifstream file = co_await coil::ToThread(Open, path);
   for (;;) {
     Chunk chunk = co_await coil::ToThread(ReadChunk, std::ref(file), path);

@@ -2,9 +2,11 @@
 // read, and ends by Ctrl-C without a trace.
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -191,6 +194,16 @@ class Endless {
   int FeedToTheEnd() {
     while (write(pipe_, lines_.data(), lines_.size()) > 0) {
     }
+    return WaitForTheEnd();
+  }
+  void WaitUntilAllIsRead() {
+    int left = 1;
+    while (left > 0) {
+      ASSERT_EQ(ioctl(pipe_, FIONREAD, &left), 0);
+      sched_yield();
+    }
+  }
+  int WaitForTheEnd() {
     int status = 0;
     EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
     return status;
@@ -214,6 +227,35 @@ TEST(QuickstartTest, CtrlCEndsItCleanly) {
   EXPECT_TRUE(WIFSIGNALED(status)) << status;
   EXPECT_EQ(WTERMSIG(status), SIGINT);
   EXPECT_EQ(ReadFile(path), "") << "no report, and no result";
+}
+
+TEST(QuickstartTest, CtrlCIsHeardWhileAPipeIsSilent) {
+  const std::string path = TempPath("silent_output.txt");
+  const int output =
+      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  Endless quickstart(output, output);
+  close(output);
+  quickstart.FeedAMegabyte();
+  quickstart.WaitUntilAllIsRead();
+  quickstart.PressCtrlC();
+  const int status = quickstart.WaitForTheEnd();
+  EXPECT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), SIGINT);
+  EXPECT_EQ(ReadFile(path), "");
+}
+
+TEST(QuickstartTest, CountsWhatComesThroughAPipe) {
+  const std::string path = TempPath("counted");
+  unlink(path.c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::thread writer([&path] {
+    // Waits until the quickstart opens the other end.
+    std::ofstream(path, std::ios::binary) << "one\ntwo\n" << "two one";
+  });
+  const ProgramResult result = RunProgram({kQuickstart, path});
+  writer.join();
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(WithoutTheTime(result.output), Expected("one two two one", 3, 1));
 }
 
 TEST(QuickstartTest, ATerminalSeesTheProgress) {
