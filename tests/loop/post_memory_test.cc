@@ -29,7 +29,8 @@ std::atomic<long> g_deletes{0};
 }
 [[gnu::noinline]] void* operator new(size_t size, std::align_val_t align) {
   g_news.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::aligned_alloc(static_cast<size_t>(align), size)) return p;
+  void* p = nullptr;
+  if (posix_memalign(&p, static_cast<size_t>(align), size) == 0) return p;
   throw std::bad_alloc();
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept {
@@ -53,9 +54,9 @@ struct Block : PostAllocated<Block> {
   int owner = 0;
 };
 
+#if COIL_FRAME_POOL
 constexpr int kSlab = static_cast<int>(PostMemory::kBlocks);
 
-#if COIL_FRAME_POOL
 TEST(PostMemoryTest, BlocksAreLinesOfTheirOwn) {
   std::set<uintptr_t> places;
   std::vector<Block*> blocks(2 * kSlab);
