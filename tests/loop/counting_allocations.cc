@@ -18,8 +18,12 @@ void* Allocate(size_t size, size_t alignment = 0) noexcept {
       g_fails.load(std::memory_order_relaxed);
   if (fails != nullptr && fails()) return nullptr;
   if (size == 0) size = 1;
-  void* const p =
-      alignment == 0 ? std::malloc(size) : std::aligned_alloc(alignment, size);
+  void* p = nullptr;
+  if (alignment == 0) {
+    p = std::malloc(size);
+  } else if (posix_memalign(&p, alignment, size) != 0) {
+    return nullptr;
+  }
   if (p == nullptr) return nullptr;
   g_count.fetch_add(1, std::memory_order_relaxed);
   g_bytes.fetch_add(size, std::memory_order_relaxed);
