@@ -174,7 +174,7 @@ coil::Co<void> ReadPipe(const std::string& path, coil::Queue<Chunk>& chunks) {
   }
 }
 
-// Piece by piece: the file may be long, or a pipe that never ends.
+// Piece by piece: the file may be long, and a pipe may never end.
 coil::Co<void> ReadFile(const std::string& path, coil::Queue<Chunk>& chunks) {
   if (IsPipe(path)) {
     co_await ReadPipe(path, chunks);

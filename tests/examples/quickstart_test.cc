@@ -215,33 +215,34 @@ class Endless {
   std::string lines_;
 };
 
-TEST(QuickstartTest, CtrlCEndsItCleanly) {
-  const std::string path = TempPath("output.txt");
+// Of one that is reading: `end` presses Ctrl-C and gives how it ended.
+template <class End>
+void ExpectThatCtrlCEndsIt(const std::string& output_name, End end) {
+  const std::string path = TempPath(output_name);
   const int output =
       open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   Endless quickstart(output, output);
   close(output);
   quickstart.FeedAMegabyte();
-  quickstart.PressCtrlC();
-  const int status = quickstart.FeedToTheEnd();
+  const int status = end(quickstart);
   EXPECT_TRUE(WIFSIGNALED(status)) << status;
   EXPECT_EQ(WTERMSIG(status), SIGINT);
   EXPECT_EQ(ReadFile(path), "") << "no report, and no result";
 }
 
+TEST(QuickstartTest, CtrlCEndsItCleanly) {
+  ExpectThatCtrlCEndsIt("output.txt", [](Endless& quickstart) {
+    quickstart.PressCtrlC();
+    return quickstart.FeedToTheEnd();
+  });
+}
+
 TEST(QuickstartTest, CtrlCIsHeardWhileAPipeIsSilent) {
-  const std::string path = TempPath("silent_output.txt");
-  const int output =
-      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  Endless quickstart(output, output);
-  close(output);
-  quickstart.FeedAMegabyte();
-  quickstart.WaitUntilAllIsRead();
-  quickstart.PressCtrlC();
-  const int status = quickstart.WaitForTheEnd();
-  EXPECT_TRUE(WIFSIGNALED(status)) << status;
-  EXPECT_EQ(WTERMSIG(status), SIGINT);
-  EXPECT_EQ(ReadFile(path), "");
+  ExpectThatCtrlCEndsIt("silent_output.txt", [](Endless& quickstart) {
+    quickstart.WaitUntilAllIsRead();
+    quickstart.PressCtrlC();
+    return quickstart.WaitForTheEnd();
+  });
 }
 
 TEST(QuickstartTest, CountsWhatComesThroughAPipe) {
